@@ -1,0 +1,25 @@
+"""What a segmentation gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from napari_medssl.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The organs of a scan.
+
+    labels: label map on the query's grid; 0 is background; `labels.labels` has names and colours.
+    probability: organ value to (Z, Y, X) float16 in [0, 1], foreground probability before organs compete.
+    report: JSON-ready facts: versions, weights hash, input hashes, settings, seed, seconds per step, volume_ml per
+        organ, slice range and where it came from ("oracle" when given by the caller), warnings.
+    """
+
+    labels: Volume
+    probability: dict[int, np.ndarray]
+    report: dict[str, Any] = field(default_factory=dict)

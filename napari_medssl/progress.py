@@ -1,0 +1,42 @@
+"""Long work as generators: each yield is a progress report and a point where the caller may stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a piece of work is.
+
+    done, total: counts of the same unit (slices, organs, batches); `total` 0 means unknown.
+    label: what is being done, for people.
+    """
+
+    done: int
+    total: int
+    label: str
+
+    @property
+    def fraction(self) -> float:
+        """Share done in [0, 1]; 0 while the total is unknown."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+
+Steps = Generator[Progress, None, T]
+
+
+def finish(steps: Steps[T], report: Callable[[Progress], None] | None = None) -> T:
+    """Run `steps` to the end, hand every report to `report`, and give what the work returns."""
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        if report is not None:
+            report(progress)
