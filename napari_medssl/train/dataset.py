@@ -1,0 +1,126 @@
+"""Labelled and unlabelled volumes as framed 8-bit slices in memory, ready for drawing training examples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from napari_medssl.errors import FormatError, MedSSLError
+from napari_medssl.intensity import window_limits
+from napari_medssl.io import read
+from napari_medssl.models.features import SliceFrame
+from napari_medssl.models.slices import into_frame, make_frame
+from napari_medssl.volume import Volume
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan on disk with its label map, if any. `group` is the data set it belongs to."""
+
+    image: Path
+    labels: Path | None
+    group: str
+
+
+@dataclass(frozen=True, eq=False)
+class FramedVolume:
+    """A volume as framed slices.
+
+    image: (Z, S, S) uint8, the intensity window spread over 0..255.
+    labels: (Z, S, S) uint8 or None when unlabelled.
+    spacing_z_mm: distance of neighbouring slices. pixel_mm: side of a framed pixel.
+    """
+
+    case: Case
+    image: np.ndarray
+    labels: np.ndarray | None
+    spacing_z_mm: float
+    pixel_mm: float
+
+
+def collect_cases(roots: Iterable[Path], *, exclude: Sequence[str] = ()) -> list[Case]:
+    """All scans below `roots`, in sorted order.
+
+    A folder with `images/` and `labels/` holds pairs of the same file name; any other folder holds unlabelled
+    scans, of which files with "seg", "msk" or "label" after the last "_" or "-" are left out. `exclude`: file-name
+    prefixes to hold out.
+
+    Raises FormatError for a root that does not exist or holds no scan.
+    """
+    cases: list[Case] = []
+    for root in roots:
+        if not root.is_dir():
+            raise FormatError(f"{root} is not a folder; give folders of scans")
+        found = sorted(_pairs(root) if (root / "images").is_dir() else _singles(root), key=lambda c: c.image)
+        if not found:
+            raise FormatError(f"no scan ({', '.join(SUFFIXES)}) in {root}")
+        cases += [c for c in found if not c.image.name.startswith(tuple(exclude))]
+    return cases
+
+
+def _pairs(root: Path) -> list[Case]:
+    images = [p for p in (root / "images").iterdir() if p.name.endswith(SUFFIXES)]
+    return [Case(p, q if (q := root / "labels" / p.name).is_file() else None, root.name) for p in images]
+
+
+def _singles(root: Path) -> list[Case]:
+    files = [p for p in root.iterdir() if p.name.endswith(SUFFIXES)]
+    return [Case(p, None, root.name) for p in files if not any(w in p.name for w in ("seg", "msk", "label_map"))]
+
+
+def load_framed(case: Case, size: int) -> FramedVolume:
+    """Read one case and frame its slices at `size` pixels."""
+    volume = read(case.image)
+    labels = read(case.labels, labels=True) if case.labels is not None else None
+    if labels is not None and labels.shape != volume.shape:
+        raise FormatError(f"{case.labels} has shape {labels.shape} but its image has {volume.shape}")
+    return frame_volume(case, volume, labels, size)
+
+
+def frame_volume(case: Case, volume: Volume, labels: Volume | None, size: int) -> FramedVolume:
+    """Frame the slices of a volume already in memory."""
+    z_mm, y_mm, x_mm = volume.spacing_mm
+    frame = make_frame(volume.shape[1:], (y_mm, x_mm), size)
+    low, high = window_limits(volume)
+    image = np.empty((volume.shape[0], size, size), np.uint8)
+    for z in range(volume.shape[0]):
+        unit = np.clip((volume.data[z : z + 1].astype(np.float32) - low) / (high - low), 0, 1)
+        framed = into_frame(torch.from_numpy(np.nan_to_num(unit)), frame)
+        image[z] = (framed[0] * 255).round().to(torch.uint8).numpy()
+    framed_labels = None if labels is None else _frame_labels(labels.data, frame)
+    return FramedVolume(case, image, framed_labels, z_mm, max(volume.shape[1] * y_mm, volume.shape[2] * x_mm) / size)
+
+
+def _frame_labels(labels: np.ndarray, frame: SliceFrame) -> np.ndarray:
+    # Nearest neighbour at pixel centres: label numbers must not mix.
+    rows = ((np.arange(frame.inner[0]) + 0.5) * frame.shape[0] / frame.inner[0]).astype(int)
+    columns = ((np.arange(frame.inner[1]) + 0.5) * frame.shape[1] / frame.inner[1]).astype(int)
+    out = np.zeros((len(labels), frame.size, frame.size), np.uint8)
+    top, left = frame.offset
+    out[:, top : top + frame.inner[0], left : left + frame.inner[1]] = labels[:, rows][:, :, columns]
+    return out
+
+
+def load_all(cases: Sequence[Case], size: int) -> list[FramedVolume]:
+    """Load every case; one that cannot be read is named in the log and left out.
+
+    Raises FormatError when none could be read.
+    """
+    loaded = []
+    for case in cases:
+        try:
+            loaded.append(load_framed(case, size))
+        except MedSSLError as error:
+            log.warning("left out %s: %s", case.image, error)
+    if not loaded:
+        raise FormatError(f"none of the {len(cases)} scans could be read")
+    return loaded
