@@ -15,6 +15,7 @@ from napari_medssl.intensity import window_limits
 from napari_medssl.io import read
 from napari_medssl.models.features import SliceFrame
 from napari_medssl.models.slices import into_frame, make_frame
+from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -110,13 +111,14 @@ def _frame_labels(labels: np.ndarray, frame: SliceFrame) -> np.ndarray:
     return out
 
 
-def load_all(cases: Sequence[Case], size: int) -> list[FramedVolume]:
+def load_framed_steps(cases: Sequence[Case], size: int) -> Steps[list[FramedVolume]]:
     """Load every case; one that cannot be read is named in the log and left out.
 
     Raises FormatError when none could be read.
     """
     loaded = []
-    for case in cases:
+    for i, case in enumerate(cases):
+        yield Progress(i, len(cases), f"reading {case.image.name}")
         try:
             loaded.append(load_framed(case, size))
         except MedSSLError as error:
