@@ -78,6 +78,14 @@ def _singles(root: Path) -> list[Case]:
     return [Case(p, None, root.name) for p in files if not any(w in p.name for w in ("seg", "msk", "label_map"))]
 
 
+def data_facts(cases: Sequence[Case]) -> dict[str, list[str]]:
+    """Data set to the names of its scans, for the model card."""
+    groups: dict[str, list[str]] = {}
+    for case in cases:
+        groups.setdefault(case.group, []).append(case.image.name)
+    return groups
+
+
 def load_framed(case: Case, size: int) -> FramedVolume:
     """Read one case and frame its slices at `size` pixels."""
     volume = read(case.image)

@@ -27,7 +27,7 @@ from napari_medssl.models.encoder import build_encoder
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.settings import setting, to_dict
 from napari_medssl.train.augment import apply_grid, apply_tone, draw_tone, draw_warp, nearby_tone, warp_grid
-from napari_medssl.train.dataset import Case, FramedVolume, load_framed_steps
+from napari_medssl.train.dataset import Case, FramedVolume, data_facts, load_framed_steps
 from napari_medssl.train.loop import LoopSettings, train_loop
 
 
@@ -71,14 +71,6 @@ def train_incontext(cases: Sequence[Case], out: Path, settings: InContextSetting
     card = {"recipe": "in-context episodes", "settings": to_dict(settings), "run": facts, "data": data_facts(cases)}
     save_bundle(out / "encoder.safetensors", Bundle(modules, tensors, card))
     return out / "encoder.safetensors"
-
-
-def data_facts(cases: Sequence[Case]) -> dict[str, list[str]]:
-    """Data set to the names of its scans, for the model card."""
-    groups: dict[str, list[str]] = {}
-    for case in cases:
-        groups.setdefault(case.group, []).append(case.image.name)
-    return groups
 
 
 @dataclass(frozen=True)
