@@ -29,3 +29,11 @@ class WeightsError(MedSSLError):
 
 class OutOfMemoryError(MedSSLError):
     """The work cannot fit the memory of the device, even in the smallest batch."""
+
+
+class VolumeError(MedSSLError):
+    """The voxels of a scan cannot be worked with: none at all, all equal, or not numbers."""
+
+
+class DeviceError(MedSSLError):
+    """The computing device asked for is not there, or stopped answering."""

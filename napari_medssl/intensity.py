@@ -44,7 +44,7 @@ def guess_modality(data: np.ndarray) -> Modality:
     return "CT" if values.size and values.min() <= -500 and -200 < np.percentile(values, 95) < 2000 else "MR"
 
 
-def window_limits(volume: Volume, settings: IntensitySettings = IntensitySettings()) -> tuple[float, float]:  # noqa: B008
+def window_limits(volume: Volume, settings: IntensitySettings = IntensitySettings()) -> tuple[float, float]:
     """The (low, high) intensities that become 0 and 1.
 
     Non-finite voxels are ignored. A constant volume gives limits one unit apart, so nothing divides by zero.

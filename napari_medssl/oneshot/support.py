@@ -17,8 +17,8 @@ class Support:
     """What the user labelled.
 
     volume: the scan.
-    mask: integer (Z, Y, X) on the same grid; 0 everywhere on slices that are not labelled. On a labelled slice
-        every pixel counts: 0 there means background.
+    mask: integer (Z, Y, X) on the same grid; 0 everywhere on slices that are not labelled. On a slice where an
+        organ is painted, every other pixel is known not to be that organ.
     labels: names and colours of the organs; missing ones get defaults.
 
     Raises SupportError when the shape differs, values are negative or not whole, or no voxel is labelled.

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from napari_medssl.models.bundle import Bundle, save_bundle
 from napari_medssl.models.encoder import build_encoder
+from napari_medssl.oneshot.matching import cell_cover, cell_prototypes, match_logits
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.settings import setting, to_dict
 from napari_medssl.train.augment import apply_grid, apply_tone, draw_tone, draw_warp, nearby_tone, warp_grid
@@ -208,37 +209,10 @@ def _at_share(slices: np.ndarray, share: float) -> int:
     return int(slices[round(share * (len(slices) - 1))])
 
 
-def episode_logits(support: Tensor, masks: Tensor, query: Tensor, *, scale: float = 20.0) -> Tensor:
-    """Foreground minus background score of every query cell, the way CoWPro scores it (S58-S60).
-
-    support, query: (D, h, w) features. masks: (K, S, S) in {0, 1}. Returns (K, h, w) logits.
-
-    Differences from the reference path, to keep a step cheap: foreground prototypes are single cells (at least half
-    covered) plus the masked mean, background prototypes are 2 x 2 means of cells free of the organ.
-    """
-    d, h, w = support.shape
-    q = _unit(query.reshape(d, -1).T)  # (h w, D)
-    cells = support.reshape(d, -1).T
-    pooled = F.avg_pool2d(support[None], 2)[0].reshape(d, -1).T
-    cover = F.interpolate(masks[:, None], size=(h, w), mode="area")[:, 0].reshape(len(masks), -1)
-    free = 1 - F.max_pool2d(cover.reshape(-1, 1, h, w), 2).reshape(len(masks), -1)
-    out = []
-    for k in range(len(masks)):
-        inside = cover[k] >= min(0.5, float(cover[k].max()) * 0.8)
-        mean = (cells * cover[k][:, None]).sum(0, keepdim=True) / cover[k].sum().clamp(min=1e-4)
-        foreground = _unit(torch.cat([cells[inside], mean]))
-        background = _unit(pooled[free[k] >= 0.95]) if (free[k] >= 0.95).any() else _unit(pooled)
-        out.append(scale * (_score(q, foreground, scale) - _score(q, background, scale)))
-    return torch.stack(out).reshape(len(masks), h, w)
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    return F.normalize(vectors - vectors.mean(-1, keepdim=True), dim=-1, eps=1e-4)
-
-
-def _score(query: Tensor, prototypes: Tensor, scale: float) -> Tensor:
-    correlation = query @ prototypes.T
-    return (torch.softmax(correlation * scale, 1) * correlation).sum(1)
+def episode_logits(support: Tensor, masks: Tensor, query: Tensor) -> Tensor:
+    """Foreground logits (K, h, w) of the query (D, h, w), given the support (D, h, w) and its masks (K, S, S)."""
+    cover = cell_cover(masks, (support.shape[-2], support.shape[-1]))
+    return torch.cat([match_logits(cell_prototypes(support, c), query[None]) for c in cover])
 
 
 def episode_loss(logits: Tensor, masks: Tensor) -> Tensor:

@@ -189,4 +189,3 @@ def _resume(
     noise.set_state(state["noise"])
     clock.restore(float(state["seconds"]))
     return int(state["step"])
-

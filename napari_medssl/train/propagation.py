@@ -22,6 +22,7 @@ from napari_medssl.intensity import to_unit, window_limits
 from napari_medssl.io import read
 from napari_medssl.models.bundle import Bundle, save_bundle
 from napari_medssl.models.propagator import assemble, build_propagator, crop_grid
+from napari_medssl.oneshot.propagation import box_around
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.settings import setting, to_dict
 from napari_medssl.train.augment import apply_tone, draw_tone
@@ -218,21 +219,6 @@ class WalkSource:
             out[y : y + 16, x : x + 16] = float(rng.random() < 0.3)
         soft = F.avg_pool2d(out[None, None], 5, 1, 2)[0, 0]
         return soft if rng.random() < 0.6 else out
-
-
-def box_around(mask: np.ndarray, support: np.ndarray) -> tuple[float, float, float]:
-    """Centre (y, x) and side in pixels of the square crop around `mask`.
-
-    The side is 1.7 times the mask's longer side plus 10 pixels, but never less than 0.6 of the same figure for the
-    support mask nor 28 pixels: a shrinking organ must not be looked at ever more closely.
-    """
-    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(ys):
-        ys, xs = np.flatnonzero(support.any(1)), np.flatnonzero(support.any(0))
-    side = 1.7 * max(ys[-1] - ys[0], xs[-1] - xs[0]) + 10
-    sy, sx = np.flatnonzero(support.any(1)), np.flatnonzero(support.any(0))
-    least = 0.6 * (1.7 * max(sy[-1] - sy[0], sx[-1] - sx[0]) + 10)
-    return (ys[0] + ys[-1]) / 2, (xs[0] + xs[-1]) / 2, float(max(side, least, 28.0))
 
 
 def _load(cases: Sequence[Case], settings: PropagationSettings) -> Steps[list[WalkVolume]]:

@@ -1,0 +1,257 @@
+"""The whole way from a scan and labelled slices to organs: match, carry, refine, compete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_medssl.errors import SettingsError, SupportError
+from napari_medssl.intensity import window_limits
+from napari_medssl.labels import Label
+from napari_medssl.models.features import FeatureStack
+from napari_medssl.models.slices import out_of_frame
+from napari_medssl.oneshot.anchors import anchors_of, organs_of, split_supports, within_range
+from napari_medssl.oneshot.diffusion import diffuse_steps
+from napari_medssl.oneshot.polish import polish_steps
+from napari_medssl.oneshot.propagation import propagate_steps
+from napari_medssl.oneshot.reference import reference_steps
+from napari_medssl.oneshot.refine import RefineContext, refiners
+from napari_medssl.oneshot.result import Segmentation
+from napari_medssl.oneshot.settings import Method, SegmentSettings
+from napari_medssl.oneshot.support import Support
+from napari_medssl.oneshot.transfer import Labelled, OrganRange, labelled_slices, match_organ, organ_range
+from napari_medssl.progress import Progress, Steps
+from napari_medssl.volume import Volume
+
+Maps = dict[int, np.ndarray]
+
+
+class Models(Protocol):
+    """What segmentation needs from the engine: where to compute, and the loaded models."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def propagator(self) -> nn.Module | None: ...
+
+    def features_steps(self, volume: Volume) -> Steps[FeatureStack]: ...
+
+
+@dataclass
+class _Run:
+    """What one segmentation carries from step to step."""
+
+    query: Volume
+    models: Models
+    settings: SegmentSettings
+    limits: tuple[float, float]
+    slice_range: tuple[int, int] | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    ranges: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def timed(self, name: str, start: float) -> None:
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
+
+
+def segment_volume(
+    query: Volume,
+    supports: Sequence[Support],
+    *,
+    models: Models,
+    slice_range: tuple[int, int] | None = None,
+    settings: SegmentSettings | None = None,
+) -> Steps[Segmentation]:
+    """Segment every organ of `supports` in `query`.
+
+    Organs labelled on slices of the query itself are carried outward from there; the others are found by matching
+    features of the labelled scan. slice_range: half-open range of slices to segment; None for all.
+
+    Yields Progress; returns the Segmentation with a report of what was done. On slices the user labelled, the labels
+    of the organs painted there are the user's own.
+    """
+    settings = settings or SegmentSettings()
+    names = _refiner_names(settings.refine)
+    here, elsewhere = split_supports(query, supports)
+    organs = organs_of(supports)
+    anchors = anchors_of(here)
+    run = _Run(query, models, settings, window_limits(query, settings.intensity), slice_range)
+    probability: Maps = {}
+    if anchors:
+        probability.update((yield from _within(run, here, within_range(anchors, slice_range), organs)))
+    foreign = [o for o in organs if o.value not in anchors]
+    if foreign:
+        probability.update((yield from _across(run, elsewhere, foreign)))
+    probability = {o.value: probability[o.value] for o in organs}
+    yield from _refine(run, probability, anchors, names)
+    labels = compete(probability, settings.threshold, slice_range)
+    _restore_painted(labels, anchors)
+    report = {
+        "method": _method(run, within=bool(anchors)),
+        "organs": {str(o.value): o.name for o in organs},
+        "slice_range": list(slice_range) if slice_range else None,
+        "organ_ranges": run.ranges,
+        "seconds": run.seconds,
+        "warnings": run.warnings,
+    }
+    return Segmentation(query.like(labels, organs), probability, report)
+
+
+def _method(run: _Run, *, within: bool) -> Method:
+    chosen = run.settings.method
+    if chosen == "learned" and run.models.propagator is None:
+        raise SettingsError("method 'learned' needs weights with a propagator; choose 'auto' or other weights")
+    if chosen == "random-walker" and not within:
+        raise SettingsError("a random walker cannot cross to another scan; choose 'auto' or 'prototypes'")
+    if chosen != "auto":
+        return chosen
+    if run.models.propagator is not None:
+        return "learned"
+    return "random-walker" if within else "prototypes"
+
+
+def _within(
+    run: _Run, here: Sequence[Support], anchors: dict[int, dict[int, np.ndarray]], organs: Sequence[Label]
+) -> Steps[Maps]:
+    method = _method(run, within=True)
+    start = time.perf_counter()
+    if method == "prototypes":
+        chosen = [o for o in organs if o.value in anchors]
+        maps = yield from reference_steps(
+            run.query, here, chosen, models=run.models, settings=run.settings, slice_range=run.slice_range
+        )
+    elif method == "random-walker":
+        maps = yield from diffuse_steps(run.query, anchors, limits=run.limits, slice_range=run.slice_range)
+    else:
+        maps = yield from _carry(run, anchors)
+    run.timed(method, start)
+    return maps
+
+
+def _carry(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[Maps]:
+    network = run.models.propagator
+    if network is None:
+        raise SettingsError("these weights hold no propagator")
+    with torch.inference_mode():
+        return (
+            yield from propagate_steps(
+                run.query,
+                anchors,
+                network,
+                run.settings.propagation,
+                limits=run.limits,
+                device=run.models.device,
+                slice_range=run.slice_range,
+            )
+        )
+
+
+def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> Steps[Maps]:
+    method = _method(run, within=False)
+    if method == "prototypes":
+        start = time.perf_counter()
+        maps = yield from reference_steps(
+            run.query, supports, organs, models=run.models, settings=run.settings, slice_range=run.slice_range
+        )
+        run.timed("prototypes", start)
+        return maps
+    start = time.perf_counter()
+    stack = yield from run.models.features_steps(run.query)
+    stacks = []
+    for support in supports:
+        stacks.append((yield from run.models.features_steps(support.volume)))
+    run.timed("features", start)
+    maps = {}
+    for i, organ in enumerate(organs):
+        yield Progress(i, len(organs), f"finding {organ.name}")
+        start = time.perf_counter()
+        with torch.inference_mode():
+            found, span = _match(run, stack, supports, stacks, organ)
+        run.timed("match", start)
+        start = time.perf_counter()
+        maps[organ.value] = yield from polish_steps(
+            found, span, carry=lambda a: _carry(run, a), query=run.query, limits=run.limits
+        )
+        run.timed("learned", start)
+    return maps
+
+
+def _match(
+    run: _Run, stack: FeatureStack, supports: Sequence[Support], stacks: Sequence[FeatureStack], organ: Label
+) -> tuple[np.ndarray, OrganRange]:
+    """Coarse (Z, Y, X) float32 probability of one organ, the mean over the scans that have it labelled."""
+    total: torch.Tensor | None = None
+    count = 0
+    span = OrganRange(0, run.query.shape[0], "all")
+    for support, support_stack in zip(supports, stacks, strict=True):
+        labelled = labelled_slices(support, support_stack, organ.value)
+        if labelled is None:
+            continue
+        span = _span(run, labelled, support, support_stack, stack)
+        logits = match_organ(labelled, stack.data, span)
+        total = logits if total is None else total + logits
+        count += 1
+    if total is None:
+        raise SupportError(f"{organ.name} is labelled on no slice of any example; paint it on at least one slice")
+    run.ranges[str(organ.value)] = {"low": span.low, "high": span.high, "origin": span.origin}
+    return torch.sigmoid(out_of_frame(total / count, stack.frame)).numpy(), span
+
+
+def _span(
+    run: _Run, labelled: Labelled, support: Support, support_stack: FeatureStack, stack: FeatureStack
+) -> OrganRange:
+    if run.slice_range is not None:
+        return OrganRange(*run.slice_range, "given")
+    return organ_range(labelled, support_stack.data, stack.data, support.volume.spacing_mm[0], run.query.spacing_mm[0])
+
+
+def _refiner_names(text: str) -> list[str]:
+    names = text.replace(",", " ").split()
+    for name in names:
+        refiners[name]  # raises SettingsError with the known names
+    return names
+
+
+def _refine(
+    run: _Run, probability: Maps, anchors: Mapping[int, Mapping[int, np.ndarray]], names: list[str]
+) -> Steps[None]:
+    start = time.perf_counter()
+    for i, (organ, found) in enumerate(probability.items()):
+        if names:
+            yield Progress(i, len(probability), "refining")
+        context = RefineContext(run.query, run.limits, anchors.get(organ, {}))
+        refined = np.asarray(found, np.float32)
+        for name in names:
+            refined = refiners[name](refined, context)
+        probability[organ] = refined.astype(np.float16)
+    run.timed("refine", start)
+
+
+def compete(probability: Mapping[int, np.ndarray], threshold: float, slice_range: tuple[int, int] | None) -> np.ndarray:
+    """(Z, Y, X) uint8 or uint16 labels: the organ with the highest probability of at least `threshold`."""
+    values = list(probability)
+    shape = probability[values[0]].shape
+    labels = np.zeros(shape, np.uint8 if max(values) < 256 else np.uint16)
+    low, high = slice_range or (0, shape[0])
+    best = np.full(shape, np.float16(threshold), np.float16)
+    for value in values:
+        wins = probability[value] >= best
+        wins[:low] = False
+        wins[high:] = False
+        labels[wins] = value
+        best[wins] = probability[value][wins]
+    return labels
+
+
+def _restore_painted(labels: np.ndarray, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> None:
+    for organ, slices in anchors.items():
+        for z, mask in slices.items():
+            labels[z][labels[z] == organ] = 0
+            labels[z][mask] = organ

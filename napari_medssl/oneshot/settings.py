@@ -1,0 +1,35 @@
+"""Everything a user can set about a segmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from napari_medssl.intensity import IntensitySettings
+from napari_medssl.oneshot.propagation import PropagationSettings
+from napari_medssl.oneshot.prototype_settings import PrototypeSettings
+from napari_medssl.settings import setting
+
+Method = Literal["auto", "learned", "random-walker", "prototypes"]
+DEFAULT_REFINE = "connected holes"
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """One-shot segmentation.
+
+    method: how the labels reach the other slices.
+        "learned": the propagator, from the labelled slices, or from where the match with another scan is surest.
+        "random-walker": no learned weights; within the labelled scan only.
+        "prototypes": the published prototype path alone (CoWPro and its baselines, see `prototypes`).
+        "auto": "learned" when the weights hold a propagator; otherwise "random-walker" within a scan and
+        "prototypes" across scans.
+    """
+
+    method: Method = setting("auto", "how labels reach the other slices; auto: the best the weights allow")
+    threshold: float = setting(0.5, "probability from which a voxel belongs to the organ", ge=0.01, le=0.99)
+    refine: str = setting(DEFAULT_REFINE, "refinement steps in order, separated by spaces; empty: none")
+    intensity: IntensitySettings = field(default_factory=IntensitySettings)
+    propagation: PropagationSettings = field(default_factory=PropagationSettings)
+    prototypes: PrototypeSettings = field(default_factory=PrototypeSettings)
+    seed: int = setting(0, "seed, kept in the report", ge=0, advanced=True)
