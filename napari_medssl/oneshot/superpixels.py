@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +9,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from skimage.filters import threshold_otsu
-from skimage.segmentation import felzenszwalb
 
+from napari_medssl.io.atomic import replacing
 from napari_medssl.settings import digest, setting
 
 IntMap = npt.NDArray[np.int32]
@@ -53,6 +49,8 @@ def superpixels(image: npt.ArrayLike, settings: SuperpixelSettings | None = None
 
     Source: thesis section 7.4.1.1 and requirement S55. Body = above a threshold, largest component, holes filled.
     """
+    from skimage.segmentation import felzenszwalb  # half a second to import, not needed for the settings
+
     settings = settings or SuperpixelSettings()
     plane = _finite(image)
     body = body_mask(plane, settings)
@@ -65,6 +63,8 @@ def superpixels(image: npt.ArrayLike, settings: SuperpixelSettings | None = None
 
 def body_mask(image: npt.ArrayLike, settings: SuperpixelSettings | None = None) -> npt.NDArray[np.bool_]:
     """(Y, X) bool: the patient in a slice; all false when the slice is constant."""
+    from scipy import ndimage
+
     settings = settings or SuperpixelSettings()
     plane = _finite(image)
     if settings.body == "none":
@@ -78,6 +78,8 @@ def body_mask(image: npt.ArrayLike, settings: SuperpixelSettings | None = None) 
 
 
 def _body_threshold(plane: npt.NDArray[np.float64], settings: SuperpixelSettings) -> float:
+    from skimage.filters import threshold_otsu
+
     low, high = float(plane.min()), float(plane.max())
     if settings.body == "value":
         return settings.body_value
@@ -89,6 +91,8 @@ def _body_threshold(plane: npt.NDArray[np.float64], settings: SuperpixelSettings
 
 
 def _largest_component(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    from scipy import ndimage
+
     parts, n = ndimage.label(mask)
     if n <= 1:
         return mask
@@ -138,25 +142,18 @@ class PseudoMaskCache:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as f, np.load(f, allow_pickle=False) as stored:
                 maps: npt.NDArray[np.uint16] = stored["superpixels"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None  # cut short by a crash of another program or a full disk: recomputed and replaced
         return maps
 
     def store(self, content_hash: str, variant: str, maps: npt.NDArray[np.uint16]) -> Path:
-        """Write maps (temporary file, then rename) and return the file."""
+        """Write maps whole or not at all, and return the file. Raises FormatError when the disk refuses."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(content_hash, variant)
-        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as f:
-                np.savez_compressed(f, superpixels=maps)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with replacing(path) as (part,), part.open("wb") as f:
+            np.savez_compressed(f, superpixels=maps)
         return path
 
     def _path(self, content_hash: str, variant: str) -> Path:
