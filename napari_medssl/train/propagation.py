@@ -153,27 +153,51 @@ class WalkSource:
         support = int(rng.choice(zs, p=areas**0.7 / (areas**0.7).sum()))
         direction = int(rng.choice([-1, 1]))
         stride = max(1, round(float(rng.uniform(1.0, 9.0)) / volume.spacing_z_mm))
-        ahead = zs[(zs - support) * direction >= 0]
-        start = support if rng.random() < 0.4 else int(rng.choice(ahead))
+        start, carried = self._start(zs, support, direction, stride, len(volume.image))
         rows = start + direction * stride * np.arange(self.settings.steps + 2)
-        return self._crop(volume, organ, support, rows, stride)
+        return self._crop(volume, organ, support, rows, stride, carried)
+
+    def _start(self, zs: np.ndarray, support: int, direction: int, stride: int, depth: int) -> tuple[int, int]:
+        """The slice a walk starts on, and the slice whose mask it starts with.
+
+        The two differ when the walk is already lost: past the organ's end, still holding the last mask. Walks near
+        the end and past it are drawn more often than chance would, because stopping is the hardest part.
+        """
+        rng = self.rng
+        ahead = zs[(zs - support) * direction >= 0]
+        ahead = ahead[np.argsort(ahead * direction)]
+        kind = rng.random()
+        if kind < 0.35:
+            return support, support
+        if kind < 0.6:
+            return (start := int(rng.choice(ahead))), start
+        if kind < 0.88:
+            near = ahead[-max(1, self.settings.steps * stride) :]
+            return (start := int(rng.choice(near))), start
+        last = int(ahead[-1])
+        past = last + direction * int(rng.integers(1, 2 * stride + 1))
+        return int(np.clip(past, 0, depth - 1)), last
 
     def _pick_volume(self) -> WalkVolume:
         rng = self.rng
         pseudo = [g for g in self._groups if g.startswith("supervoxels")]
         real = [g for g in self._groups if g not in pseudo]
         names = pseudo if pseudo and (not real or rng.random() < self.settings.supervoxel_share) else real
-        weights = np.array([sum(len(v.extents) for v in self._groups[g]) ** 0.7 for g in names])
+        # A set counts by the number of different organs it teaches, not by its number of scans.
+        weights = np.array([len({k for v in self._groups[g] for k in v.extents}) ** 0.7 for g in names])
         group = self._groups[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
         return group[int(rng.integers(len(group)))]
 
-    def _crop(self, volume: WalkVolume, organ: int, support: int, rows: np.ndarray, stride: int) -> Walk:
+    def _crop(
+        self, volume: WalkVolume, organ: int, support: int, rows: np.ndarray, stride: int, carried: int
+    ) -> Walk:
         rng = self.rng
         clipped = np.clip(rows, 0, len(volume.image) - 1)
         order = [support, *clipped]
         images = torch.from_numpy(volume.image[order].astype(np.float32) / 255)
-        masks = torch.from_numpy((volume.labels[order] == organ).astype(np.float32))
         labels = torch.from_numpy(volume.labels[order].astype(np.int16))
+        masks = (labels == organ).float()
+        masks[1] = torch.from_numpy(volume.labels[carried] == organ).float()
         grid = self._grid(masks[0].numpy(), masks[1].numpy(), volume.image.shape[1:])
         images = F.grid_sample(images[None], grid, align_corners=False)[0]
         labels = F.grid_sample(labels[None].float(), grid, mode="nearest", align_corners=False)[0]
