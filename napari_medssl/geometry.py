@@ -192,28 +192,68 @@ def same_grid(a: Volume, b: Volume, *, tol_mm: float = 1e-2) -> bool:
 
 
 def align_to(volume: Volume, reference: Volume, *, tol_mm: float = 1e-2) -> Volume:
-    """The same voxels in the axis order and direction of `reference`, when both cover the same grid.
+    """The same voxels on the grid of `reference`, when the two grids coincide but for axis order, direction and extent.
 
-    For a mask whose file turned the axes another way than its scan (a NIfTI mask of a sagittal DICOM series).
-    Nothing is resampled. Raises GeometryError when no permutation and flip makes the grids equal.
+    For a mask whose file turned the axes another way than its scan (a NIfTI mask of a sagittal DICOM series), and for
+    label maps that hold only the part of the scan where something is (DICOM SEG, cropped Slicer segmentations): their
+    other voxels become 0. Nothing is resampled.
+
+    Raises GeometryError when voxels lie between those of the reference, or when an image would have to be extended.
     """
     if same_grid(volume, reference, tol_mm=tol_mm):
         return volume
-    inner = np.linalg.solve(volume.affine[:3, :3], reference.affine[:3, :3])  # (own axis, reference axis)
-    axes = tuple(int(a) for a in np.abs(inner).argmax(axis=0))
-    if sorted(axes) == [0, 1, 2]:
-        flips = tuple(bool(inner[source, axis] < 0) for axis, source in enumerate(axes))
-        turn = NativeGrid(volume.affine, volume.shape, axes, flips)  # type: ignore[arg-type]  # three of each
-        turned = dataclasses.replace(
-            volume, data=np.ascontiguousarray(turn.to_zyx(volume.data)), affine=turn.zyx_affine(), native=None
+    turned = _turned_like(volume, reference)
+    start = _start_in(turned, reference, tol_mm) if turned is not None else None
+    if turned is None or start is None:
+        raise GeometryError(
+            f"the grids differ: {volume.shape} voxels of {_mm(volume)} against {reference.shape} of {_mm(reference)}; "
+            "resample one onto the other, or use the mask that was made on this scan"
         )
-        if same_grid(turned, reference, tol_mm=tol_mm):
-            # The reference's own affine: later comparisons then are exact, not within a tolerance.
-            return dataclasses.replace(turned, affine=reference.affine, native=reference.native)
-    raise GeometryError(
-        f"the grids differ: {volume.shape} voxels of {_mm(volume)} against {reference.shape} of {_mm(reference)}; "
-        "resample one onto the other, or use the mask that was made on this scan"
+    data = turned.data
+    if start != (0, 0, 0) or turned.shape != reference.shape:
+        if not volume.labels:
+            raise GeometryError(
+                f"the image covers {turned.shape} voxels from {start} of the other's {reference.shape}; "
+                "only label maps can be extended, read it with labels=True if it is one"
+            )
+        data = _placed(turned.data, start, reference.shape)
+    # The reference's own affine: later comparisons then are exact, not within a tolerance.
+    return dataclasses.replace(
+        volume, data=np.ascontiguousarray(data), affine=reference.affine, native=reference.native
     )
+
+
+def _turned_like(volume: Volume, reference: Volume) -> Volume | None:
+    """The volume with its axes in the reference's order and direction; None when they do not pair up."""
+    inner = np.linalg.solve(volume.affine[:3, :3], reference.affine[:3, :3])  # (own axis, reference axis)
+    z, y, x = (int(a) for a in np.abs(inner).argmax(axis=0))
+    if sorted((z, y, x)) != [0, 1, 2]:
+        return None
+    flips = (bool(inner[z, 0] < 0), bool(inner[y, 1] < 0), bool(inner[x, 2] < 0))
+    turn = NativeGrid(volume.affine, volume.shape, (z, y, x), flips)
+    return dataclasses.replace(volume, data=turn.to_zyx(volume.data), affine=turn.zyx_affine(), native=None)
+
+
+def _start_in(volume: Volume, reference: Volume, tol_mm: float) -> tuple[int, int, int] | None:
+    """Reference index of the volume's first voxel; None when the voxels do not lie on the reference's."""
+    corners = _corners(volume.shape)
+    places = world_from_index(volume, corners)
+    indices = np.rint(index_from_world(reference, places))
+    off_mm = np.linalg.norm(world_from_index(reference, indices) - places, axis=1).max()
+    if off_mm > tol_mm or not np.array_equal(indices - indices[0], corners):
+        return None
+    z, y, x = (int(v) for v in indices[0])
+    return z, y, x
+
+
+def _placed(data: np.ndarray, start: tuple[int, int, int], shape: tuple[int, int, int]) -> np.ndarray:
+    """`data` in zeros of `shape` with its first voxel at `start`; what lies outside is cut off."""
+    placed = np.zeros(shape, data.dtype)
+    inside = tuple(slice(max(0, s), min(n, s + m)) for s, m, n in zip(start, data.shape, shape, strict=True))
+    own = tuple(slice(i.start - s, i.stop - s) for i, s in zip(inside, start, strict=True))
+    if all(i.stop > i.start for i in inside):
+        placed[inside] = data[own]
+    return placed
 
 
 def _mm(volume: Volume) -> str:

@@ -94,21 +94,30 @@ def format_to_read(path: Path) -> Format:
 def _by_content(path: Path) -> Format | None:
     with path.open("rb") as handle:
         head = handle.read(512)
-    if head[:2] == b"\x1f\x8b":
+    packed = head[:2] == b"\x1f\x8b"
+    if packed:
         head = _peek_gzip(path)
     by_name = {f.name: f for f in FORMATS}
     if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] == b"n+2\0":
         return by_name["NIfTI"]
-    if head[:4] == b"NRRD":
-        return by_name["NRRD"]
-    if head.startswith((b"ObjectType", b"NDims")):
-        return by_name["MetaImage"]
-    if head[:4] == b"PK\x03\x04":
-        return by_name["NumPy archive"]
+    plain = {b"NRRD": "NRRD", b"Obje": "MetaImage", b"NDim": "MetaImage", b"PK\x03\x04": "NumPy archive"}
+    if head[:4] in plain and not packed:
+        return by_name[plain[head[:4]]]
+    return DICOM if _is_dicom(head) and not packed else None
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Whether the first bytes of a file are those of a DICOM file; False when it cannot be opened."""
+    try:
+        with path.open("rb") as handle:
+            return _is_dicom(handle.read(132))
+    except OSError:
+        return False
+
+
+def _is_dicom(head: bytes) -> bool:
     # Files without the preamble start with a group of low number, little or big endian: old archives have them.
-    if head[128:132] == b"DICM" or head[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02"):
-        return DICOM
-    return None
+    return head[128:132] == b"DICM" or head[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
 
 
 def _peek_gzip(path: Path) -> bytes:

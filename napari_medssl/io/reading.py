@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import os
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from napari_medssl.errors import FormatError, GeometryError, MedSSLError
+from napari_medssl.io.damage import check_readable, damage_as_error
 from napari_medssl.io.formats import format_to_read
 from napari_medssl.io.request import Request
 from napari_medssl.volume import Volume
-
-# What the parsing libraries raise on damaged files, as found by feeding them truncated and altered ones. They document
-# none of it. MemoryError: a header that claims more than there is.
-_DAMAGE = (
-    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, RuntimeError,
-    OverflowError, MemoryError, AssertionError, ZeroDivisionError, struct.error, zlib.error, gzip.BadGzipFile,
-    zipfile.BadZipFile,
-)  # fmt: skip
 
 
 def read(
@@ -47,41 +33,3 @@ def read(
         kind = format_to_read(path)
         volume: Volume = kind.load().read(path, Request(labels, series, index))
     return dataclasses.replace(volume, source=path)
-
-
-def check_readable(path: Path) -> None:
-    """Raise FormatError when nothing is there, nothing is in it, or it may not be read."""
-    try:
-        size = path.stat().st_size
-    except (OSError, ValueError) as error:
-        raise FormatError(f"cannot read {path}: there is no such file or folder that you may open") from error
-    if not os.access(path, os.R_OK):
-        raise FormatError(f"cannot read {path}: you have no permission; ask its owner or copy it to your own folder")
-    if path.is_file() and size == 0:
-        raise FormatError(f"{path} is empty (0 bytes); copy it again from its source")
-
-
-@contextmanager
-def damage_as_error(path: Path) -> Iterator[None]:
-    """Turn what the parsing libraries raise into a FormatError that names the file."""
-    try:
-        yield
-    except GeometryError as error:
-        if str(path) in str(error):
-            raise
-        raise GeometryError(f"{path}: {error}") from error
-    except MedSSLError:
-        raise
-    except _DAMAGE as error:
-        raise FormatError(f"cannot read {path}: {_explain(error)}") from error
-
-
-def _explain(error: BaseException) -> str:
-    if isinstance(error, PermissionError):
-        return "you have no permission; ask its owner or copy it to your own folder"
-    if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
-        return f"the compressed data is cut off or damaged ({error}); copy it again from its source"
-    if isinstance(error, MemoryError):
-        return "it does not fit in memory; crop or downsample it first"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"the file is damaged or not what its name says ({lines[-1] if lines else type(error).__name__})"
