@@ -46,11 +46,11 @@ print(json.dumps({
 """
 
 
-def run(*command: str | Path, **environment: str) -> str:
+def run(*command: str | Path, cwd: Path = PROJECT, **environment: str) -> str:
     """Standard output of a child process; its failure is this test's failure, with all it wrote."""
     child = subprocess.run(
         [str(part) for part in command],
-        cwd=PROJECT,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=240,
@@ -146,7 +146,9 @@ def test_npe2_finds_the_installed_plugin(kind: str, dists: dict[str, Path], borr
     offline = ("--no-deps", "--no-index", "--no-build-isolation", "--quiet", "--disable-pip-version-check")
     run(sys.executable, "-m", "pip", "--python", python, "install", *offline, *source, PYTHONPATH=str(borrowed))
 
-    found = json.loads(run(python, "-W", "ignore", "-c", DESCRIBE, PYTHONPATH=str(borrowed)).splitlines()[-1])
+    # From elsewhere: Python puts the folder it starts in before everything installed.
+    answer = run(python, "-W", "ignore", "-c", DESCRIBE, cwd=tmp_path, PYTHONPATH=str(borrowed))
+    found = json.loads(answer.splitlines()[-1])
 
     expected_home = PACKAGE if kind == "editable" else home
     assert Path(found["file"]).resolve().is_relative_to(expected_home.resolve())
