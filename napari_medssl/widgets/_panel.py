@@ -1,0 +1,155 @@
+"""The look of the segmentation widget: which controls there are and where. No behaviour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_medssl.oneshot.settings import SegmentSettings
+from napari_medssl.widgets._choosers import LayerChooser
+from napari_medssl.widgets._engine import DEVICES
+from napari_medssl.widgets._form import SettingsForm, folded
+from napari_medssl.widgets._options import OtherScan, SliceRange, is_scan, is_truth
+from napari_medssl.widgets._organs import OrganList
+from napari_medssl.widgets._table import ResultTable
+from napari_medssl.widgets._tools import SupportTools
+from napari_medssl.widgets._work import WorkBar
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+NOTICE = "For research only, not for diagnosis."
+
+
+class SegmentPanel(QWidget):
+    """Four steps from top to bottom: scan, organs, segment, result."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self.image = LayerChooser(viewer, is_scan)
+        self.summary = _text()
+        self.organs = OrganList()
+        self.tools = SupportTools(viewer)
+        self.support_text = _text()
+        self.take_button = _button(
+            "Correct this slice", "Copy the result of the slice on show into the support, ready for the brush"
+        )
+        self.other = OtherScan(viewer)
+        self.range = SliceRange()
+        self.form: SettingsForm[SegmentSettings] = SettingsForm(SegmentSettings())
+        self.device = QComboBox()
+        self.device.addItems(DEVICES)
+        self.segment_button = _button("Segment", "Find the labelled organs in the whole scan")
+        self.live = QCheckBox("Update while I paint")
+        self.probability = QCheckBox("Probability layers")
+        self.work = WorkBar()
+        self.table = ResultTable()
+        self.undo_button = _button("Undo run", "Show the result before this one")
+        self.redo_button = _button("Redo run", "Show the result after this one")
+        self.truth = LayerChooser(viewer, is_truth, none="(no truth)")
+        self.export_button = _button("Export…", "Save the result on the scan's own grid")
+        self._arrange()
+
+    def _arrange(self) -> None:
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.addWidget(_group("1 · Scan", self.image, self.summary))
+        column.addWidget(
+            _group(
+                "2 · Label one slice",
+                self.organs,
+                self.tools,
+                self.support_text,
+                folded("Labelled other scan", self.other),
+            )
+        )
+        column.addWidget(
+            _group(
+                "3 · Segment",
+                self._segment_row(),
+                self.work,
+                self._switches(),
+                folded("Advanced settings", self._advanced()),
+            )
+        )
+        truth = QWidget()
+        truth_row = QFormLayout(truth)
+        truth_row.setContentsMargins(0, 0, 0, 0)
+        truth_row.addRow("Compare with", self.truth)
+        buttons = _row(self.take_button, self.undo_button, self.redo_button, self.export_button)
+        column.addWidget(_group("4 · Check and correct", self.table, buttons, truth))
+        column.addWidget(_text(NOTICE))
+        column.addStretch()
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(content)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        self.setMinimumWidth(content.minimumSizeHint().width() + 18)
+
+    def _segment_row(self) -> QWidget:
+        font = self.segment_button.font()
+        font.setBold(True)
+        self.segment_button.setFont(font)
+        self.segment_button.setMinimumHeight(32)
+        return self.segment_button
+
+    def _switches(self) -> QWidget:
+        return _row(self.live, self.probability)
+
+    def _advanced(self) -> QWidget:
+        box = QWidget()
+        rows = QFormLayout(box)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addRow(self.range)
+        rows.addRow("Device", self.device)
+        rows.addRow(self.form)
+        return box
+
+
+def _group(title: str, *widgets: QWidget) -> QGroupBox:
+    box = QGroupBox(title)
+    layout = QVBoxLayout(box)
+    layout.setContentsMargins(6, 6, 6, 6)
+    layout.setSpacing(6)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return box
+
+
+def _row(*widgets: QWidget) -> QWidget:
+    box = QWidget()
+    layout = QHBoxLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return box
+
+
+def _text(text: str = "") -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    return button

@@ -1,0 +1,183 @@
+"""The dock widget "One-shot segmentation": label a slice, press Segment, correct, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_medssl.errors import MedSSLError
+from napari_medssl.geometry import is_oblique, plane_name
+from napari_medssl.oneshot.result import Segmentation
+from napari_medssl.volume import Volume
+from napari_medssl.widgets._engine import EngineHandle, engine_for
+from napari_medssl.widgets._labelling import Labelling
+from napari_medssl.widgets._layers import KEY, scan_of
+from napari_medssl.widgets._notify import tell, tell_error, tell_notes
+from napari_medssl.widgets._orientation import show_orientation
+from napari_medssl.widgets._outcome import Outcome
+from napari_medssl.widgets._panel import SegmentPanel
+from napari_medssl.widgets._request import request_of
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_DOING = "The segmentation"
+
+
+class OneShotWidget(QWidget):
+    """Joins the panel, the labelling and the results of a viewer with its engine.
+
+    It holds no voxels but the undo history: labels live in layers, models and features in the engine.
+
+    panel: the controls. labelling: the support side. outcome: the result side.
+    """
+
+    def __init__(self, napari_viewer: Viewer, engine: EngineHandle | None = None) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.engine = engine or engine_for(napari_viewer)
+        self.panel = SegmentPanel(napari_viewer)
+        self.labelling = Labelling(napari_viewer, self.panel, self)
+        self.outcome = Outcome(napari_viewer, self.panel, self)
+        self._running_on: Image | None = None
+        self._again = False
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.panel)
+        show_orientation(napari_viewer)
+        self._connect()
+        self._on_image(self.image)
+
+    @property
+    def image(self) -> Image | None:
+        """The scan to segment."""
+        layer = self.panel.image.layer
+        return layer if isinstance(layer, Image) else None
+
+    @property
+    def support(self) -> Labels | None:
+        """The layer the user labels."""
+        return self.labelling.support
+
+    @property
+    def result(self) -> Labels | None:
+        """The layer with the last result."""
+        return self.outcome.layer
+
+    def segment(self) -> bool:
+        """Start a run. Returns False, with a sentence, when it cannot start."""
+        if self.panel.work.running:
+            tell("A segmentation is running; wait for it or press Cancel, then press Segment again.")
+            return False
+        image = self.image
+        try:
+            request = request_of(
+                image, self.support, self.panel.other.value(), self.panel.range.value(), self.panel.form.read()
+            )
+        except MedSSLError as error:
+            tell_error(error, _DOING)
+            return False
+        assert image is not None  # request_of has refused a missing scan
+        self.engine.device = self.panel.device.currentText()
+        self._running_on = image
+        return self.panel.work.start(
+            lambda: request.steps(self.engine), lambda result: self._finish(image, result), doing=_DOING
+        )
+
+    def correct_slice(self) -> bool:
+        """Copy the result of the slice on show into the support layer and take the brush."""
+        if self.result is None:
+            tell("There is no result to correct yet: label one slice and press Segment.")
+            return False
+        return self.labelling.take(self.result, self.current_slice())
+
+    def export(self, path: Path | None = None) -> bool:
+        """Write the result with its report; asks for the path when none is given."""
+        return self.outcome.export(path)
+
+    def current_slice(self) -> int:
+        """The slice on show, in the scan's own count; 0 without a scan."""
+        if self.image is None:
+            return 0
+        return round(float(self.image.world_to_data(self.viewer.dims.point[-3:])[0]))
+
+    def go_to_slice(self, z: int) -> None:
+        """Show a slice of the scan."""
+        if self.image is not None:
+            self.viewer.dims.set_point(self.viewer.dims.ndim - 3, float(self.image.data_to_world((z, 0, 0))[0]))
+
+    def closeEvent(self, event: Any) -> None:
+        """Stop what is running and stop listening; the engine stays for the viewer's other widgets."""
+        self.panel.work.cancel()
+        self.panel.tools.click.switch(False)
+        super().closeEvent(event)
+
+    def _connect(self) -> None:
+        panel = self.panel
+        panel.image.chosen.connect(self._on_image)
+        panel.segment_button.clicked.connect(lambda: self.segment())
+        panel.take_button.clicked.connect(lambda: self.correct_slice())
+        panel.export_button.clicked.connect(lambda: self.export())
+        panel.table.jump.connect(self.go_to_slice)
+        panel.work.running_changed.connect(self._on_running)
+        self.labelling.edited.connect(self._on_edited)
+        self.labelling.organs_changed.connect(self.outcome.name_organs)
+        self.viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    def _on_image(self, image: Image | None) -> None:
+        self.panel.summary.setText(summary(image))
+        shape: tuple[int, ...] = image.data.shape if image is not None else ()
+        self.panel.range.set_depth(int(shape[0]) if len(shape) == 3 else 1)
+        self.labelling.aim(image)
+        self.outcome.aim(image)
+
+    def _on_edited(self) -> None:
+        support = self.support
+        if not self.panel.live.isChecked() or self.result is None or support is None:
+            return  # the first run is the user's own decision
+        if self.panel.work.running:
+            self._again = True
+            self.panel.support_text.setText(self.panel.support_text.text() + " · one more run is waiting")
+        elif np.asarray(support.data).any():
+            self.segment()
+
+    def _on_running(self, running: bool) -> None:
+        self.panel.segment_button.setEnabled(not running)
+        if not running:
+            self._running_on = None
+            if self._again:
+                self._again = False
+                self._on_edited()
+
+    def _on_layer_removed(self, event: Any) -> None:
+        running = self._running_on
+        if running is not None and event.value is running:
+            self._again = False
+            why = f"'{running.name}' was removed while it was being segmented, so the run was stopped."
+            self.panel.work.cancel(why)
+            tell(why)
+
+    def _finish(self, image: Image, result: Segmentation) -> None:
+        if image in self.viewer.layers:
+            self.outcome.add(image, result)
+            tell_notes(tuple(str(warning) for warning in result.report.get("warnings", ())))
+
+
+def summary(image: Image | None) -> str:
+    """What is known of a scan, in a line: plane, modality, size; or why it cannot be segmented."""
+    try:
+        scan = scan_of(image)
+    except MedSSLError as error:
+        return str(error)
+    volume = image.metadata.get(KEY, {}).get("volume") if image is not None else None
+    z, y, x = scan.data.shape
+    if not isinstance(volume, Volume):
+        return f"{z} slices of {y} x {x}; its file gave no patient directions, so the usual axial view is assumed"
+    kind = "" if volume.modality == "auto" else f" {volume.modality}"
+    spacing = " x ".join(f"{s:.3g}" for s in volume.spacing_mm)
+    tilted = ", oblique: shown along its own axes" if is_oblique(volume.affine) else ""
+    return f"{plane_name(volume)}{kind}, {z} slices of {y} x {x}, voxels {spacing} mm{tilted}"
