@@ -32,3 +32,17 @@ def rescale(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 def native_bytes(array: np.ndarray) -> np.ndarray:
     """C-contiguous copy or view in the machine's byte order (other libraries refuse foreign-endian arrays)."""
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def storable(array: np.ndarray) -> np.ndarray:
+    """The array in a type other programs read: no bool, no half precision, no 64-bit integers where they fit 32."""
+    if array.dtype == bool:
+        return array.astype(np.uint8)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype in (np.int64, np.uint64) and array.size:
+        low, high = int(array.min()), int(array.max())
+        for kind in (np.uint8, np.int16, np.uint16, np.int32):
+            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+                return array.astype(kind)
+    return array
