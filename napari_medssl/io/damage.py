@@ -15,11 +15,13 @@ from napari_medssl.errors import FormatError, GeometryError, MedSSLError
 
 # What the parsing libraries raise on damaged files, as found by feeding them truncated and altered ones. They document
 # none of it. MemoryError: a header that claims more than there is.
-DAMAGE = (
+DAMAGE: tuple[type[Exception], ...] = (
     OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, RuntimeError,
     OverflowError, MemoryError, AssertionError, ZeroDivisionError, struct.error, zlib.error, gzip.BadGzipFile,
     zipfile.BadZipFile,
 )  # fmt: skip
+# Some libraries put the bytes they could not parse into their message.
+_LONGEST = 200
 
 
 def check_readable(path: Path) -> None:
@@ -35,8 +37,11 @@ def check_readable(path: Path) -> None:
 
 
 @contextmanager
-def damage_as_error(path: Path) -> Iterator[None]:
-    """Turn what the parsing libraries raise into a FormatError that names the file."""
+def damage_as_error(path: Path, *more: type[Exception]) -> Iterator[None]:
+    """Turn what the parsing libraries raise into a FormatError that names the file.
+
+    more: a library's own exceptions, which this module cannot name without importing it.
+    """
     try:
         yield
     except GeometryError as error:
@@ -45,7 +50,7 @@ def damage_as_error(path: Path) -> Iterator[None]:
         raise GeometryError(f"{path}: {error}") from error
     except MedSSLError:
         raise
-    except DAMAGE as error:
+    except (*DAMAGE, *more) as error:
         raise FormatError(f"cannot read {path}: {_explain(error)}") from error
 
 
@@ -57,4 +62,5 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "it does not fit in memory; crop or downsample it first"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"the file is damaged or not what its name says ({lines[-1] if lines else type(error).__name__})"
+    said = (lines[-1] if lines else type(error).__name__)[:_LONGEST]
+    return f"the file is damaged or not what its name says ({said})"

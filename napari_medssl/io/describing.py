@@ -30,11 +30,11 @@ def describe(
     check_readable(path)
     with damage_as_error(path):
         kind = format_to_read(path)
-        facts: dict[str, Any] = {"path": str(path), "format": kind.name}
-        if kind is DICOM:
-            facts["series"] = _series(path)
-            if len(facts["series"]) > 1 and series is None:
-                return facts
+    facts: dict[str, Any] = {"path": str(path), "format": kind.name}
+    if kind is DICOM:
+        facts["series"] = _series(path)
+        if len(facts["series"]) > 1 and series is None:
+            return facts
     return facts | describe_volume(read(path, series=series, index=index))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_medssl.errors import FormatError
 from napari_medssl.geometry import native_grid
-from napari_medssl.io.dicom_frames import quiet_pydicom
+from napari_medssl.io.dicom_frames import PARSER_ERRORS, quiet_pydicom
 from napari_medssl.io.dicom_pixels import load_pixels
 from napari_medssl.io.dicom_series import Found, choose_series, find, nothing_found
 from napari_medssl.io.dicom_stacks import stack_affine
@@ -14,6 +14,8 @@ from napari_medssl.io.label_values import as_labels, complete
 from napari_medssl.io.request import Request
 from napari_medssl.io.rescale import native_bytes
 from napari_medssl.volume import Modality, Volume
+
+__all__ = ["PARSER_ERRORS", "read"]
 
 
 def read(path: Path, request: Request) -> Volume:

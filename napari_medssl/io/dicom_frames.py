@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from napari_medssl.errors import FormatError
 
 Vector = tuple[float, ...]
+
+PARSER_ERRORS: tuple[type[Exception], ...] = (InvalidDicomError, BytesLengthException)
 
 # Tags that tell apart frames at one place, in the order they are tried, with the words for people.
 _TELLING = {

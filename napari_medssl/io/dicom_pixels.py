@@ -16,7 +16,7 @@ from pydicom.pixels.utils import pixel_array
 
 from napari_medssl.errors import FormatError
 from napari_medssl.io.dicom_frames import Frame
-from napari_medssl.io.limits import check_claim
+from napari_medssl.io.limits import MAX_VOXELS, check_claim
 from napari_medssl.io.rescale import rescale
 
 # Named, so that the result does not depend on what else is installed. "" lets pydicom take its only own one.
@@ -41,14 +41,20 @@ def load_pixels(frames: Sequence[Frame]) -> np.ndarray:
     Integers when all slices share one whole-number slope and intercept (CT: int16 HU), else float32.
     Raises FormatError for a transfer syntax that cannot be decoded and for damaged pixel data.
     """
-    kind = np.result_type(*{f.stored for f in frames})
-    stored = np.empty((len(frames), frames[0].rows, frames[0].columns), kind)
+    shape = (len(frames), frames[0].rows, frames[0].columns)
+    if math.prod(shape) > MAX_VOXELS:
+        raise FormatError(f"{frames[0].path} and its series have {math.prod(shape)} voxels, more than fit in memory")
+    stored: np.ndarray | None = None
     places: dict[Path, list[int]] = {}
     for place, frame in enumerate(frames):
         places.setdefault(frame.path, []).append(place)
     for path, wanted in places.items():
-        for place, pixels in zip(wanted, _decode(path, [frames[i] for i in wanted]), strict=True):
+        decoded = _decode(path, [frames[i] for i in wanted])
+        if stored is None:  # only now is it sure that the first file holds what its header claims
+            stored = np.empty(shape, np.result_type(*{f.stored for f in frames}))
+        for place, pixels in zip(wanted, decoded, strict=True):
             stored[place] = pixels
+    assert stored is not None  # there is at least one frame
     if len({(f.slope, f.intercept) for f in frames}) == 1:
         return rescale(stored, frames[0].slope, frames[0].intercept)
     slopes = np.array([f.slope for f in frames], np.float32)[:, None, None]

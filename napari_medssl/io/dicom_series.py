@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from napari_medssl.errors import FormatError
 from napari_medssl.io.damage import DAMAGE
-from napari_medssl.io.dicom_frames import Frame, frames_of, quiet_pydicom, read_header
+from napari_medssl.io.dicom_frames import PARSER_ERRORS, Frame, frames_of, quiet_pydicom, read_header
 from napari_medssl.io.dicom_stacks import Stack, split_series
 from napari_medssl.io.formats import looks_like_dicom
 
 SEGMENTATION = "SEG"
+# Ten times the largest examinations (functional MR); a whole archive would take minutes to look through.
+_MAX_FILES = 100_000
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def series_in(folder: Path) -> tuple[Series, ...]:
 
 def find(place: Path) -> Found:
     """Look through a file or a folder and its subfolders. Files that are no DICOM are passed over."""
-    files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
+    files = _files(place) if place.is_dir() else [place]
     frames: list[Frame] = []
     segmentations: list[Path] = []
     reasons: list[str] = []
@@ -83,6 +86,13 @@ def find(place: Path) -> Found:
     return Found(_series(frames), tuple(segmentations), notes, tuple(reasons))
 
 
+def _files(folder: Path) -> list[Path]:
+    files = sorted(islice((p for p in folder.rglob("*") if p.is_file()), _MAX_FILES + 1))
+    if len(files) > _MAX_FILES:
+        raise FormatError(f"{folder} has more than {_MAX_FILES} files below it; give the folder of one examination")
+    return files
+
+
 def _sort_in(path: Path, frames: list[Frame], segmentations: list[Path], reasons: list[str]) -> None:
     try:
         header: Dataset = read_header(path)
@@ -92,8 +102,8 @@ def _sort_in(path: Path, frames: list[Frame], segmentations: list[Path], reasons
         frames.extend(frames_of(path, header))
     except FormatError as error:
         reasons.append(str(error))
-    except DAMAGE as error:  # one damaged file must not hide a whole folder
-        reasons.append(f"{path.name} is damaged ({error})")
+    except (*DAMAGE, *PARSER_ERRORS) as error:  # one damaged file must not hide a whole folder
+        reasons.append(f"{path.name} is damaged ({str(error)[:100]})")
 
 
 def _series(frames: Sequence[Frame]) -> tuple[Series, ...]:

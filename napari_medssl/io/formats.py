@@ -16,8 +16,8 @@ from napari_medssl.errors import FormatError
 class Format:
     """One kind of file.
 
-    module: the sibling module with `read(path, request)` and, when `writable`, `write(path, volume)`; imported on
-        first use, because each brings a large library.
+    module: the sibling module with `read(path, request)`, the parser's own exceptions in PARSER_ERRORS and, when
+        `writable`, `write(path, volume)`; imported on first use, because each brings a large library.
     """
 
     name: str

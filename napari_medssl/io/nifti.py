@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import io
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import nibabel
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from nibabel.fileholders import FileHolder
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError, ImageDataError
+from nibabel.wrapstruct import WrapStructError
 
 from napari_medssl.errors import FormatError, GeometryError
 from napari_medssl.geometry import check_affine, file_grid, is_sheared, native_grid
@@ -21,12 +24,15 @@ from napari_medssl.io.label_values import as_labels, complete
 from napari_medssl.io.limits import check_claim
 from napari_medssl.io.modality import guess_modality
 from napari_medssl.io.request import Request
-from napari_medssl.io.rescale import native_bytes, rescale
+from napari_medssl.io.rescale import native_bytes, rescale, storable
 from napari_medssl.io.several import choose_volume
 from napari_medssl.volume import Affine, NativeGrid, Volume
 
+PARSER_ERRORS = (HeaderDataError, HeaderTypeError, ImageDataError, ImageFileError, WrapStructError)
 # nibabel is only half annotated; its objects are taken as they are.
 nib: Any = nibabel
+# Measured on an abdominal CT and its mask: level 9 saves another 4 and 15 % and takes six to eight times as long.
+_COMPRESSION = 6
 _GZIP = b"\x1f\x8b"
 _MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # metre, millimetre, micrometre: the low three bits of xyzt_units
 _INTENT_LABEL = 1002
@@ -46,6 +52,8 @@ def read(path: Path, request: Request) -> Volume:
     with closing(_open(path, compressed)) as stream:
         image = _image(path, stream, compressed)
         stored, notes = _voxels(path, image, request.index, compressed)
+        if compressed and image.dataobj.ndim < 4:
+            stream.seek(0, io.SEEK_END)  # gzip compares the checksum only at the very end
         slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
         if suffix_of(path) in (".mgz", ".mgh"):
             affine, header, more = check_affine(image.affine), {"format": "mgh"}, list[str]()
@@ -171,7 +179,7 @@ def write(path: Path, volume: Volume) -> None:
     units and slice order, bit for bit. Others get an sform, and a qform too when the grid is not sheared.
     """
     grid = file_grid(volume)
-    array = _storable(grid.to_native(volume.data))
+    array = storable(grid.to_native(volume.data))
     header = _source_header(grid)
     if header is None:
         header = _new_header(grid)
@@ -182,7 +190,19 @@ def write(path: Path, volume: Volume) -> None:
     header["intent_code"] = _INTENT_LABEL if volume.labels else 0
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     image = kind(array, header.get_best_affine(), header)
-    image.to_filename(path)
+    with _create(path) as stream:
+        image.to_stream(stream)
+
+
+@contextmanager
+def _create(path: Path) -> Iterator[Any]:
+    """A file to write, compressed when its name says so; equal masks make equal files (no name, no time)."""
+    with path.open("wb") as plain:
+        if path.suffix != ".gz":
+            yield plain
+            return
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=plain, mtime=0) as packed:
+            yield packed
 
 
 def _source_header(grid: NativeGrid) -> Any:
@@ -202,17 +222,3 @@ def _new_header(grid: NativeGrid) -> Any:
     header.set_qform(grid.affine, 0 if is_sheared(grid.affine) else code, strip_shears=True)
     header.set_xyzt_units("mm")
     return header
-
-
-def _storable(array: np.ndarray) -> np.ndarray:
-    """The array in a type other programs read: no bool, no half precision, no 64-bit integers where they fit 32."""
-    if array.dtype == bool:
-        return array.astype(np.uint8)
-    if array.dtype == np.float16:
-        return array.astype(np.float32)
-    if array.dtype in (np.int64, np.uint64) and array.size:
-        low, high = int(array.min()), int(array.max())
-        for kind in (np.uint8, np.int16, np.uint16, np.int32):
-            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-                return array.astype(kind)
-    return array

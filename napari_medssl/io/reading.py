@@ -30,6 +30,7 @@ def read(
     path = Path(path).expanduser()
     check_readable(path)
     with damage_as_error(path):
-        kind = format_to_read(path)
-        volume: Volume = kind.load().read(path, Request(labels, series, index))
+        module = format_to_read(path).load()
+    with damage_as_error(path, *module.PARSER_ERRORS):
+        volume: Volume = module.read(path, Request(labels, series, index))
     return dataclasses.replace(volume, source=path)
