@@ -125,7 +125,7 @@ def fetch(file: RemoteFile, *, cache: Path | None = None, timeout_s: float = 30.
     if offline is not None:
         return offline
     # Imported here because it brings requests, which only those who fetch should pay for.
-    import pooch  # type: ignore[import-untyped]  # ships no types
+    import pooch
     from requests.exceptions import RequestException
 
     folder = Path(pooch.os_cache("napari-medssl")) if cache is None else cache
