@@ -15,7 +15,7 @@ from pydicom.uid import JPEGLSLossless, RLELossless
 
 from napari_medssl.errors import FormatError, GeometryError, MedSSLError
 from napari_medssl.geometry import align_to, orientation_codes, same_grid, world_from_index
-from napari_medssl.io import describe, list_series, read, write
+from napari_medssl.io import describe, dicom_pixels, list_series, read, write
 from napari_medssl.volume import Volume
 
 
@@ -259,6 +259,17 @@ def test_compressed_series(save_series, voxels, syntax):
         ds = pydicom.dcmread(path)
         ds.compress(syntax, generate_instance_uid=False)
         ds.save_as(path)
+    np.testing.assert_array_equal(read(folder).data, voxels - 1024)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless], ids=["RLE", "JPEG-LS"])
+def test_simpleitk_steps_in_for_a_decoder_that_is_not_installed(save_series, voxels, syntax, monkeypatch):
+    folder = save_series()
+    for path in folder.iterdir():
+        ds = pydicom.dcmread(path)
+        ds.compress(syntax, generate_instance_uid=False)
+        ds.save_as(path)
+    monkeypatch.setitem(dicom_pixels._DECODERS, syntax, "absent")
     np.testing.assert_array_equal(read(folder).data, voxels - 1024)
 
 
