@@ -5,12 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
+import numbers
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from napari_medssl.errors import SettingsError
 
 S = TypeVar("S")
+
+# What a field of each plain type takes; numpy's own numbers count as numbers.
+_KINDS: dict[type, tuple[type, str]] = {
+    bool: (bool, "true or false"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    str: (str, "text"),
+}
 
 
 def setting(
@@ -25,20 +35,39 @@ def setting(
 
 
 def check(settings: Any) -> None:
-    """Raise SettingsError naming the first field outside its limits or choices (nested settings too)."""
+    """Raise SettingsError naming the first field of a wrong type or outside its limits or choices (nested too)."""
     hints = get_type_hints(type(settings))
     for f in dataclasses.fields(settings):
-        value = getattr(settings, f.name)
+        value, hint = getattr(settings, f.name), hints[f.name]
+        _check_type(f.name, value, hint)
         if dataclasses.is_dataclass(value):
             check(value)
-            continue
-        hint = hints[f.name]
-        if get_origin(hint) is Literal and value not in get_args(hint):
-            raise SettingsError(f"{f.name} is {value!r}; choose one of {', '.join(map(repr, get_args(hint)))}")
-        low, high = f.metadata.get("ge"), f.metadata.get("le")
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            if (low is not None and value < low) or (high is not None and value > high):
-                raise SettingsError(f"{f.name} is {value}; it must lie between {low} and {high}")
+        elif isinstance(value, numbers.Real):
+            _check_limits(f.name, float(value), f.metadata.get("ge"), f.metadata.get("le"))
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise SettingsError(f"{name} is {value!r}; choose one of {', '.join(map(repr, get_args(hint)))}")
+        return
+    if dataclasses.is_dataclass(hint):
+        fits, wanted = isinstance(value, hint), "a group of settings"  # type: ignore[arg-type]
+    elif hint in _KINDS:
+        kind, wanted = _KINDS[hint]
+        fits = isinstance(value, kind) and (hint is bool or not isinstance(value, bool))
+    else:
+        return
+    if not fits:
+        raise SettingsError(f"{name} is {value!r}; it must be {wanted}")
+
+
+def _check_limits(name: str, value: float, low: float | None, high: float | None) -> None:
+    if math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high):
+        return
+    limits = [f"at least {low:g}" if low is not None else "", f"at most {high:g}" if high is not None else ""]
+    allowed = " and ".join(x for x in limits if x) or "finite"
+    raise SettingsError(f"{name} is {value:g}; it must be {allowed}")
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
