@@ -192,12 +192,11 @@ def imported_packages(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in found.items() if name not in {*sys.stdlib_module_names, "napari_medssl"}}
 
 
-def test_every_import_is_a_declared_dependency() -> None:
+def test_every_import_is_a_declared_dependency(dists: dict[str, Path]) -> None:
     """What the code imports is what pip installs: nothing is there only because something else happened to bring it."""
     homes = importlib.metadata.packages_distributions()
-    declared = {
-        Requirement(line).name.lower().replace("_", "-") for line in importlib.metadata.requires("napari-medssl") or ()
-    }
+    lines = metadata_of(dists["wheel"]).get_all("Requires-Dist") or ()
+    declared = {Requirement(line).name.lower().replace("_", "-") for line in lines}
     for package, path in imported_packages(PACKAGE).items():
         distributions = {name.lower().replace("_", "-") for name in homes.get(package, [package])}
         assert distributions & declared, f"{path} imports {package}, which nobody declares"
