@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _POOL = 6  # slices are summarised on this many cells a side: coarse enough for different patients
-_SCALES = np.linspace(0.85, 1.18, 9)  # patients' heights differ by less
+_SCALES = np.linspace(0.9, 1.12, 5)  # adults' organs lie within this of each other
 _STEP_MM = 2.0
 _LEAST_OVERLAP = 0.4
 
@@ -31,7 +31,9 @@ class HeightMap:
 
 def slice_summaries(features: Tensor) -> Tensor:
     """(Z, D, h, w) features to (Z, D * 36) unit vectors that say what a slice looks like, centred over the scan."""
-    pooled = F.adaptive_avg_pool2d(features.float(), _POOL).flatten(1)
+    # Cells first get the same weight: a few strong ones would otherwise speak for the whole slice.
+    centred = features.float() - features.float().mean(1, keepdim=True)
+    pooled = F.adaptive_avg_pool2d(F.normalize(centred, dim=1), _POOL).flatten(1)
     return F.normalize(pooled - pooled.mean(0), dim=1)
 
 
