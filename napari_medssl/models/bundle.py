@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from napari_medssl.errors import WeightsError
+from napari_medssl.io.atomic import replacing
 
 FORMAT = 1
 
@@ -44,20 +43,17 @@ def save_bundle(path: Path, bundle: Bundle, *, half: bool = False) -> str:
     """Write `bundle` (temporary file, then rename) and return its SHA-256.
 
     half: store floating-point tensors as float16; they are read back as float32.
+
+    Raises FormatError when the folder is missing or the disk refuses; an old file then stays as it was.
     """
     tensors = {
         k: (v.half() if half and v.is_floating_point() else v).detach().contiguous().cpu()
         for k, v in bundle.tensors.items()
     }
     meta = {"format": str(FORMAT), "modules": json.dumps(bundle.modules), "card": json.dumps(bundle.card)}
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    try:
-        save_file(tensors, name, metadata=meta)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    content = save(tensors, metadata=meta)  # not save_file: it makes files that only their owner may read
+    with replacing(path) as (part,):
+        part.write_bytes(content)
     return file_sha256(path)
 
 
@@ -73,8 +69,12 @@ def load_bundle(path: Path) -> Bundle:
         raise WeightsError(f"{path} is not a readable safetensors file ({error}); fetch or train it again") from error
     if meta.get("format") != str(FORMAT):
         raise WeightsError(f"{path} is no napari-medssl weights file of format {FORMAT}; convert or train it again")
+    try:
+        modules, card = json.loads(meta["modules"]), json.loads(meta.get("card", "{}"))
+    except (KeyError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path} does not say what its weights are ({error}); fetch or train it again") from error
     floats = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    return Bundle(json.loads(meta["modules"]), floats, json.loads(meta.get("card", "{}")), file_sha256(path))
+    return Bundle(modules, floats, card, file_sha256(path))
 
 
 def load_module(module: torch.nn.Module, state: dict[str, torch.Tensor], what: str) -> torch.nn.Module:
@@ -94,7 +94,7 @@ def load_module(module: torch.nn.Module, state: dict[str, torch.Tensor], what: s
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, read in chunks."""
     h = hashlib.sha256()
-    with open(path, "rb") as f:
+    with path.open("rb") as f:
         while chunk := f.read(1 << 20):
             h.update(chunk)
     return h.hexdigest()
