@@ -44,7 +44,7 @@ class CropPropagator(nn.Module):
             spatial_dims=2,
             in_channels=CHANNELS,
             out_channels=1,
-            features=tuple(features),  # type: ignore[arg-type]
+            features=tuple(features),
             norm=("group", {"num_groups": 8}),
             act=("relu", {"inplace": True}),
         )
