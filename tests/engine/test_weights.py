@@ -1,0 +1,152 @@
+"""Finding weights, loading them once, and sharing them."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_medssl.engine import weights as weights_module
+from napari_medssl.engine.device import policy_for
+from napari_medssl.engine.weights import list_weights, load_models, models_on, resolve_weights
+from napari_medssl.errors import WeightsError
+from napari_medssl.models.bundle import Bundle, load_bundle, save_bundle
+from tests.engine.conftest import write_weights
+
+CPU = policy_for(torch.device("cpu"))
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands for the package's own weights, empty at first."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    monkeypatch.setattr(weights_module, "_folder", lambda: folder)
+    return folder
+
+
+def test_default_is_the_shipped_file(shipped: Path) -> None:
+    write_weights(shipped / "default.safetensors")
+    source = resolve_weights("default")
+    assert (source.name, source.path, source.notes) == ("default", shipped / "default.safetensors", ())
+
+
+def test_without_default_weights_the_training_free_encoder_stands_in(
+    shipped: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = resolve_weights()
+    assert (source.name, source.path) == ("none", None)
+    assert "no default weights are installed" in source.notes[0]
+    assert "no default weights are installed" in caplog.text
+    assert load_models(source, CPU).encoder_name == "feature-bank"
+
+
+def test_other_shipped_sets_go_by_name_and_unknown_ones_list_them(shipped: Path) -> None:
+    write_weights(shipped / "self-supervised.safetensors")
+    assert resolve_weights("self-supervised").path == shipped / "self-supervised.safetensors"
+    with pytest.raises(WeightsError, match="'abdomen'; choose one of: self-supervised, none"):
+        resolve_weights("abdomen")
+
+
+@pytest.mark.parametrize("given", ["nowhere/x.safetensors", "x.safetensors", Path("default")])
+def test_missing_file_is_named(shipped: Path, given: str | Path) -> None:
+    with pytest.raises(WeightsError, match=f"no weights file at {given}"):
+        resolve_weights(given)
+
+
+def test_listing_shows_the_card_without_loading_tensors(shipped: Path) -> None:
+    write_weights(shipped / "a-set.safetensors")
+    write_weights(shipped / "default.safetensors", seed=1)
+    listed = list_weights()
+    assert [f.name for f in listed] == ["default", "a-set", "none"]
+    assert listed[0].card["licence"] == "CC0-1.0"
+    assert listed[0].modules == {"encoder": "slice-resnet"}
+    assert listed[0].nbytes == (shipped / "default.safetensors").stat().st_size
+    assert len({f.sha256 for f in listed}) == 3
+
+
+def test_damaged_shipped_file_is_named(shipped: Path) -> None:
+    (shipped / "default.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(WeightsError, match=r"default\.safetensors are damaged"):
+        list_weights()
+
+
+def test_models_are_those_of_the_file_and_ready_to_infer(weights: Path) -> None:
+    models = load_models(resolve_weights(weights), CPU)
+    bundle = load_bundle(weights)
+    assert models.sha256 == bundle.sha256
+    assert (models.encoder_name, models.propagator) == ("slice-resnet", None)
+    assert all(torch.equal(v, bundle.state("encoder")[k]) for k, v in models.encoder.state_dict().items())
+    assert not models.encoder.training
+    assert not any(p.requires_grad for p in models.encoder.parameters())
+    assert models.nbytes == sum(t.numel() * 4 for t in bundle.tensors.values())
+
+
+def test_same_file_is_loaded_once_while_in_use(tmp_path: Path) -> None:
+    weights = write_weights(tmp_path / "mine.safetensors", seed=77)  # no other test has these
+    first = load_models(resolve_weights(weights), CPU)
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    assert load_models(resolve_weights(copy), CPU) is first
+    assert load_models(resolve_weights(write_weights(tmp_path / "other.safetensors", seed=5)), CPU) is not first
+    sha = first.sha256
+    assert any(digest == sha for digest, _ in weights_module._shared)
+    del first
+    gc.collect()
+    assert not any(digest == sha for digest, _ in weights_module._shared)
+
+
+def test_another_device_gets_a_copy_and_leaves_the_first_alone(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = load_models(resolve_weights(weights), CPU)
+    elsewhere = policy_for(torch.device("mps"))
+    monkeypatch.setattr(type(elsewhere), "place", lambda self, module: module.to("meta"))
+    copied = models_on(models, elsewhere)
+    assert next(copied.encoder.parameters()).device.type == "meta"
+    assert next(models.encoder.parameters()).device.type == "cpu"
+    assert models_on(models, elsewhere) is copied
+    assert models_on(models, CPU) is models
+
+
+def test_training_free_hash_is_stable_and_shared() -> None:
+    first, second = (load_models(resolve_weights("none"), CPU) for _ in range(2))
+    assert first is second
+    assert len(first.sha256) == 64
+    assert first.propagator is None
+
+
+def rewritten(weights: Path, **changes: object) -> Path:
+    bundle = load_bundle(weights)
+    save_bundle(weights, Bundle(**{"modules": bundle.modules, "tensors": bundle.tensors, **changes}))  # type: ignore[arg-type]
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ({"propagator": {"name": "x", "config": {}}}, "hold no encoder, only: propagator"),
+        ({"encoder": {"name": "brand-new", "config": {}}}, "no encoder is called 'brand-new'.*newer napari-medssl"),
+        ({"encoder": {"name": "slice-resnet", "config": {"wings": 2}}}, "cannot be built.*another version"),
+        ({"encoder": {"config": {}}}, "cannot be built"),
+        ({"encoder": {"name": "slice-resnet", "config": {"width": 16}}}, "do not fit the encoder 'slice-resnet'"),
+    ],
+)
+def test_weights_for_another_architecture_are_explained(weights: Path, modules: object, message: str) -> None:
+    with pytest.raises(WeightsError, match=message):
+        load_models(resolve_weights(rewritten(weights, modules=modules)), CPU)
+
+
+def test_bundle_with_a_propagator_brings_it(tmp_path: Path) -> None:
+    from napari_medssl.models.propagator import CropPropagator
+
+    path = write_weights(tmp_path / "both.safetensors")
+    bundle = load_bundle(path)
+    network = CropPropagator(features=(8, 8, 8, 8, 8, 8), crop_size=32)
+    tensors = {**bundle.tensors, **{f"propagator.{k}": v for k, v in network.state_dict().items()}}
+    modules = {**bundle.modules, "propagator": {"name": "crop-unet", "config": network.config}}
+    save_bundle(path, Bundle(modules, tensors))
+    models = load_models(resolve_weights(path), CPU)
+    assert isinstance(models.propagator, CropPropagator)
+    assert models.propagator.crop_size == 32
+    assert models.propagator is not load_models(resolve_weights(path), CPU).encoder
