@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from napari_medssl.intensity import to_unit
 from napari_medssl.models.propagator import assemble, crop_grid, paste_grid
+from napari_medssl.oneshot.tracks import Piece, Track, TrackStore, cut, track_key
 from napari_medssl.progress import Progress, Steps
-from napari_medssl.settings import setting
+from napari_medssl.settings import digest, setting
 from napari_medssl.volume import Volume
 
 
@@ -44,10 +45,15 @@ class _Walker:
     anchor: int
     direction: int
     last: int  # slice it must not go beyond
-    z: int
+    area: float  # of the anchor's mask, in pixels
+    key: str
+    track: Track
+    z: int  # slice it stands on
     mask: Tensor  # (Y, X) probability on slice z
-    area: float  # of the anchor's mask
-    idle: int = 0
+
+    @property
+    def walking(self) -> bool:
+        return self.z != self.last
 
 
 def propagate_steps(
@@ -59,50 +65,96 @@ def propagate_steps(
     limits: tuple[float, float],
     device: torch.device,
     slice_range: tuple[int, int] | None = None,
+    tracks: TrackStore | None = None,
+    identity: str = "",
 ) -> Steps[dict[int, np.ndarray]]:
     """Foreground probability of every organ on every slice a walker reached.
 
     query: the scan. anchors: labelled slices of this scan. network: a propagator (models.propagator).
     limits: intensity window. slice_range: half-open range walkers stay in.
+    tracks: where ways already walked are kept; identity: names the network in their keys (its weights' hash).
 
     Returns organ to (Z, Y, X) float16 in [0, 1]. Where walkers of two anchors meet, they are averaged with weights
     inverse to their distance from their anchors. Yields Progress per step.
     """
     canvas = _Canvas(query, limits, device)
-    total = {k: np.zeros(query.shape, np.float32) for k in anchors}
-    weight = {k: np.zeros(query.shape[0], np.float32) for k in anchors}
-    for organ, slices in anchors.items():
-        for z, mask in slices.items():
-            total[organ][z] = np.asarray(mask, np.float32)
-            weight[organ][z] = 1.0
+    store = tracks if tracks is not None else TrackStore()
+    base = f"{query.content_hash}|{limits}|{identity}|{digest(settings)}"
     stride = max(1, round(settings.step_mm / query.spacing_mm[0]))
-    active = _start(anchors, query.shape[0], slice_range, canvas.device)
+    walkers = _start(anchors, query.shape[0], slice_range, canvas, store, base, stride)
+    active = [w for w in walkers if w.walking and w.track.idle < settings.patience]
     done, longest = 0, max((abs(w.last - w.z) for w in active), default=0)
     while active:
-        for walker, z, probability in _advance(active, anchors, canvas, network, settings, stride):
-            share = 1.0 / abs(z - walker.anchor)
-            total[walker.organ][z] += share * probability
-            weight[walker.organ][z] += share
-        active = [w for w in active if w.z != w.last and w.idle < settings.patience]
+        _advance(active, anchors, canvas, network, settings, stride)
+        active = [w for w in active if w.walking and w.track.idle < settings.patience]
         done += stride
         yield Progress(min(done, longest), longest, "following the organ through the slices")
-    return {k: (total[k] / np.maximum(weight[k], 1e-6)[:, None, None]).astype(np.float16) for k in anchors}
+    for walker in walkers:
+        store.put(walker.key, walker.track)
+    return {
+        organ: _merge(query.shape, slices, [w for w in walkers if w.organ == organ])
+        for organ, slices in anchors.items()
+    }
 
 
-def _start(anchors: Anchors, depth: int, slice_range: tuple[int, int] | None, device: torch.device) -> list[_Walker]:
+def _merge(shape: tuple[int, int, int], slices: Mapping[int, np.ndarray], walkers: list[_Walker]) -> np.ndarray:
+    total = np.zeros(shape, np.float16)
+    weight = np.zeros(shape[0], np.float32)
+    pieces = [(w, p) for w in walkers for p in w.track.pieces if (w.last - p.z) * w.direction >= 0]
+    for walker, piece in pieces:
+        weight[piece.z] += 1.0 / abs(piece.z - walker.anchor)
+    for walker, piece in pieces:
+        piece.add_to(total, 1.0 / abs(piece.z - walker.anchor) / float(weight[piece.z]))
+    for z, mask in slices.items():
+        total[z] = mask
+    return total
+
+
+def _start(
+    anchors: Anchors,
+    depth: int,
+    slice_range: tuple[int, int] | None,
+    canvas: _Canvas,
+    store: TrackStore,
+    base: str,
+    stride: int,
+) -> list[_Walker]:
     low, high = slice_range or (0, depth)
     walkers = []
     for organ, slices in anchors.items():
         labelled = sorted(slices)
         for z in labelled:
-            mask = torch.from_numpy(np.ascontiguousarray(slices[z], dtype=np.float32)).to(device)
             above = [s for s in labelled if s > z]
             below = [s for s in labelled if s < z]
             ends = {1: above[0] - 1 if above else high - 1, -1: below[-1] + 1 if below else low}
             for direction, last in ends.items():
                 if (last - z) * direction > 0:
-                    walkers.append(_Walker(organ, z, direction, last, z, mask, float(mask.sum())))
+                    key = track_key(base, np.asarray(slices[z]), z, direction)
+                    track = store.get(key)
+                    if track.pieces and (last - track.pieces[-1].z) * direction > 0:
+                        _drop_short_stride(track, stride)
+                    walkers.append(_stand(organ, z, direction, last, slices[z], key, track, canvas))
     return walkers
+
+
+def _stand(
+    organ: int, anchor: int, direction: int, last: int, mask: np.ndarray, key: str, track: Track, canvas: _Canvas
+) -> _Walker:
+    """A walker at the end of what is already known of its way."""
+    start = canvas.mask(mask)
+    area = float(start.sum())
+    known = [p for p in track.pieces if (last - p.z) * direction >= 0]
+    if not known:
+        return _Walker(organ, anchor, direction, last, area, key, track, anchor, start)
+    return _Walker(organ, anchor, direction, last, area, key, track, known[-1].z, canvas.piece(known[-1]))
+
+
+def _drop_short_stride(track: Track, stride: int) -> None:
+    # A last stride that was cut short by another label did not end where a free one would have.
+    full = len(track.pieces) // stride * stride
+    if full < len(track.pieces):
+        del track.pieces[full:]
+        track.idle = 0
 
 
 def _advance(
@@ -112,22 +164,21 @@ def _advance(
     network: nn.Module,
     settings: PropagationSettings,
     stride: int,
-) -> list[tuple[_Walker, int, np.ndarray]]:
-    """Move every walker one stride; returns (walker, slice, probability) for each slice newly labelled."""
-    reached: list[tuple[_Walker, int, np.ndarray]] = []
+) -> None:
+    """Move every walker one stride, adding a piece to its track for each slice newly labelled."""
     boxes = torch.stack([_box(w, anchors) for w in walkers])
     jobs = [(i, w.direction * d) for i, w in enumerate(walkers) for d in range(1, min(stride, abs(w.last - w.z)) + 1)]
     maps = _predict(walkers, jobs, boxes, anchors, canvas, network, mirror=settings.mirror)
     for (i, offset), probability in zip(jobs, maps, strict=True):
-        reached.append((walkers[i], walkers[i].z + offset, probability.cpu().numpy()))
-    furthest = {i: (offset, k) for k, (i, offset) in enumerate(jobs)}
-    for i, (offset, k) in furthest.items():
+        walkers[i].track.pieces.append(cut(walkers[i].z + offset, probability.cpu().numpy()))
+    furthest = dict(jobs)  # the last job of each walker is its furthest
+    for i, offset in furthest.items():
         walker = walkers[i]
         walker.z += offset
-        walker.mask = maps[k]
-        ended = float((maps[k] > 0.5).sum()) < settings.stop_share * walker.area
-        walker.idle = walker.idle + 1 if ended else 0
-    return reached
+        # From the kept piece, not from the map itself: a way resumed later must go on exactly alike.
+        walker.mask = canvas.piece(walker.track.pieces[-1])
+        ended = float((walker.mask > 0.5).sum()) < settings.stop_share * walker.area
+        walker.track.idle = walker.track.idle + 1 if ended else 0
 
 
 def _predict(
@@ -214,6 +265,10 @@ class _Canvas:
                 self._slices.pop(next(iter(self._slices)))
             self._slices[z] = torch.from_numpy(to_unit(self._volume.data[z], self._limits)).to(self.device)
         return self._slices[z]
+
+    def piece(self, piece: Piece) -> Tensor:
+        """A kept piece as a whole slice."""
+        return torch.from_numpy(piece.whole(self.shape_yx)).to(self.device)
 
     def mask(self, mask: np.ndarray) -> Tensor:
         """A support mask as tensor, converted once."""

@@ -25,6 +25,7 @@ from napari_medssl.oneshot.refine import RefineContext, refiners
 from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.oneshot.settings import Method, SegmentSettings
 from napari_medssl.oneshot.support import Support
+from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.oneshot.transfer import Labelled, OrganRange, labelled_slices, match_organ, organ_range
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
@@ -40,6 +41,12 @@ class Models(Protocol):
 
     @property
     def propagator(self) -> nn.Module | None: ...
+
+    @property
+    def weights_hash(self) -> str: ...
+
+    @property
+    def tracks(self) -> TrackStore: ...
 
     def features_steps(self, volume: Volume) -> Steps[FeatureStack]: ...
 
@@ -149,6 +156,8 @@ def _carry(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[
                 limits=run.limits,
                 device=run.models.device,
                 slice_range=run.slice_range,
+                tracks=run.models.tracks,
+                identity=run.models.weights_hash,
             )
         )
 
