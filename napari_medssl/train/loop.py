@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-import os
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from napari_medssl.progress import Progress, Steps
 
 _REPORT_EVERY = 50
 _SAVE_EVERY = 250
+_LOG_HEADER = ("step", "loss", "learning_rate", "seconds")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class LoopSettings:
 
 
 class DivergedError(MedSSLError):
-    """The loss became NaN or infinite; the last good state is on disk."""
+    """The loss became NaN or infinite; the last saved state is from before that."""
 
 
 def train_loop(
@@ -57,14 +58,15 @@ def train_loop(
     out: folder for `log.csv` and `state.pt`; an existing state is resumed from, with its optimiser and random
         generators, so that a run interrupted at a saved step and resumed equals an uninterrupted one on the CPU.
 
-    Raises DivergedError when the loss is not finite.
+    Raises DivergedError when the loss or its gradient is not finite, WeightsError when the state found in `out` is
+    damaged or another model's.
     """
     out.mkdir(parents=True, exist_ok=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     clock = _Clock(settings)
     first = _resume(out / "state.pt", model, optimiser, rng, noise, clock)
     recent: list[float] = []
-    log = _Log(out / "log.csv", fresh=first == 0)
+    log = _Log(out / "log.csv", first)
     step = first
     model.train()
     while step < settings.iterations and clock.share(step) < 1:
@@ -72,27 +74,35 @@ def train_loop(
         for group in optimiser.param_groups:
             group["lr"] = rate
         loss = draw_loss()
-        if not math.isfinite(loss.item()):
-            raise DivergedError(
-                f"the loss became {loss.item()} at step {step}; the state of the last good step is in {out}; "
-                "lower the learning rate and resume"
-            )
+        _check_finite("loss", loss.item(), step, out)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        # Before the step: it would carry the bad gradient into the weights, and from there into the saved state.
+        _check_finite("gradient", norm.item(), step, out)
         optimiser.step()
         recent.append(loss.item())
         step += 1
+        if step % _SAVE_EVERY == 0:
+            _save(out / "state.pt", step, model, optimiser, rng, noise, clock)
         if step % _REPORT_EVERY == 0 or step == settings.iterations:
             mean = float(np.mean(recent))
             log.add(step, mean, rate, clock.seconds())
             recent.clear()
             yield Progress(step, settings.iterations, f"training, loss {mean:.4f}")
-        if step % _SAVE_EVERY == 0:
-            _save(out / "state.pt", step, model, optimiser, rng, noise, clock)
+    if recent:  # stopped by time, between two reports
+        log.add(step, float(np.mean(recent)), rate, clock.seconds())
     _save(out / "state.pt", step, model, optimiser, rng, noise, clock)
     model.eval()
     return {"iterations": step, "minutes": round(clock.seconds() / 60, 1), "loss": log.last}
+
+
+def _check_finite(what: str, value: float, step: int, out: Path) -> None:
+    if not math.isfinite(value):
+        raise DivergedError(
+            f"the {what} became {value} at step {step}; lower the learning rate and start again, "
+            f"from the last state saved in {out} if there is one"
+        )
 
 
 def _rate(peak: float, share: float) -> float:
@@ -120,17 +130,30 @@ class _Clock:
 
 
 class _Log:
-    def __init__(self, path: Path, *, fresh: bool) -> None:
-        self._path, self.last = path, float("nan")
-        if fresh:
-            self._write([("step", "loss", "learning_rate", "seconds")], "w")
+    """The table of losses; `last` is the newest, None before the first.
+
+    Rows after the step a run resumes from are dropped: those steps are done again.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path = path
+        self.last: float | None = None
+        kept = self._read(step) if step and path.is_file() else []
+        if kept:
+            self.last = float(kept[-1][1])
+        self._write([_LOG_HEADER, *kept], "w")
+
+    def _read(self, step: int) -> list[tuple[str, ...]]:
+        with self._path.open(newline="") as f:
+            rows = list(csv.reader(f))[1:]
+        return [tuple(row) for row in rows if len(row) == len(_LOG_HEADER) and int(row[0]) <= step]
 
     def add(self, step: int, loss: float, rate: float, seconds: float) -> None:
         self.last = loss
         self._write([(step, f"{loss:.5f}", f"{rate:.3g}", f"{seconds:.1f}")], "a")
 
     def _write(self, rows: list[tuple[object, ...]], mode: str) -> None:
-        with open(self._path, mode, newline="") as f:
+        with self._path.open(mode, newline="") as f:
             csv.writer(f).writerows(rows)
 
 
@@ -153,7 +176,7 @@ def _save(
     }
     part = path.with_suffix(".part")
     torch.save(state, part)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _plain(value: Any) -> Any:
@@ -183,9 +206,14 @@ def _resume(
         state = torch.load(path, weights_only=True)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-    except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
-        raise WeightsError(f"cannot resume from {path}: {error}; remove the file to start anew") from error
-    rng.bit_generator.state = _unplain(state["rng"])
-    noise.set_state(state["noise"])
-    clock.restore(float(state["seconds"]))
-    return int(state["step"])
+        rng.bit_generator.state = _unplain(state["rng"])
+        noise.set_state(state["noise"])
+        clock.restore(float(state["seconds"]))
+        return int(state["step"])
+    except pickle.UnpicklingError as error:  # its text advises to load unsafely, which helps nobody
+        raise WeightsError(
+            f"cannot resume from {path}: it is no training state; remove the file to start anew"
+        ) from error
+    except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"cannot resume from {path}: {reason}; remove the file to start anew") from error
