@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_medssl.errors import SettingsError
+from napari_medssl.errors import FormatError, SettingsError
 from napari_medssl.io import read
+from napari_medssl.io.formats import stem_of
 from napari_medssl.labels import PALETTE, Label
 from napari_medssl.samples.folder import data_folder, labelled_files, load_labelled
 from napari_medssl.samples.mni import load_mni, mni_available
@@ -67,6 +68,19 @@ def sample(name: str) -> Sample:
     if name not in known:
         raise SettingsError(f"no sample is called {name!r} here; choose one of: {', '.join(known)}")
     return known[name]
+
+
+def from_folder(folder: Path, *, case: str | None = None) -> Sample:
+    """A labelled scan of any folder with `images/` and `labels/`: the file called `case`, or the first one.
+
+    Raises FormatError when the folder holds none, or none of that name.
+    """
+    found = labelled_files(folder)
+    files = next((f for f in found if case in (None, f.image.name, stem_of(f.image))), None)
+    if files is None:
+        raise FormatError(f"{folder} has no labelled scan {case!r}; it has: {', '.join(f.image.name for f in found)}")
+    name = stem_of(files.image)
+    return Sample(name, f"{files.image}", "folder", "as its folder says", partial(load_labelled, files))
 
 
 def _first_of(folder: Path) -> tuple[Volume, Volume]:
