@@ -92,8 +92,8 @@ def test_probabilities_lie_on_the_grid_of_the_scan(files, tmp_path):
     chance = read(tmp_path / "organs.probability-1.nrrd")
     labels = read(tmp_path / "organs.seg.nrrd", labels=True)
     assert np.allclose(chance.affine, labels.affine, atol=1e-3)
-    assert chance.data.min() == pytest.approx(0, abs=1e-3)
-    assert chance.data.max() == pytest.approx(1, abs=1e-3)
+    assert chance.data.min() == pytest.approx(0, abs=0.05)
+    assert chance.data.max() == pytest.approx(1, abs=0.05)
     assert chance.data[labels.data == 1].mean() > chance.data[labels.data == 0].mean()
 
 
