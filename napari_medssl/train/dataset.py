@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from napari_medssl.volume import Volume
 
 log = logging.getLogger(__name__)
 
+_LABEL_WORDS = {"seg", "segmentation", "msk", "mask", "labels", "labelmap"}
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
@@ -52,8 +54,8 @@ def collect_cases(roots: Iterable[Path], *, exclude: Sequence[str] = ()) -> list
     """All scans below `roots`, in sorted order.
 
     A folder with `images/` and `labels/` holds pairs of the same file name; any other folder holds unlabelled
-    scans, of which files with "seg", "msk" or "label" after the last "_" or "-" are left out. `exclude`: file-name
-    prefixes to hold out.
+    scans. There, label maps are left out: files of which a word (between "_", "-" or ".") is seg, segmentation, msk,
+    mask, labels or labelmap, or which end with the word label or label_map. `exclude`: file-name prefixes to hold out.
 
     Raises FormatError for a root that does not exist or holds no scan.
     """
@@ -75,7 +77,14 @@ def _pairs(root: Path) -> list[Case]:
 
 def _singles(root: Path) -> list[Case]:
     files = [p for p in root.iterdir() if p.name.endswith(SUFFIXES)]
-    return [Case(p, None, root.name) for p in files if not any(w in p.name for w in ("seg", "msk", "label_map"))]
+    return [Case(p, None, root.name) for p in files if not _is_label_map(p.name)]
+
+
+def _is_label_map(name: str) -> bool:
+    suffix = next(s for s in (".nii.gz", *SUFFIXES) if name.endswith(s))  # the longest first
+    words = re.split(r"[_\-.]", name.removesuffix(suffix).lower())
+    # "label" elsewhere may be a value of the scan's name, as in sub-1_label-22_ct.
+    return bool(_LABEL_WORDS & set(words)) or words[-1] == "label" or words[-2:] == ["label", "map"]
 
 
 def data_facts(cases: Sequence[Case]) -> dict[str, list[str]]:
@@ -105,8 +114,18 @@ def frame_volume(case: Case, volume: Volume, labels: Volume | None, size: int) -
         unit = np.clip((volume.data[z : z + 1].astype(np.float32) - low) / (high - low), 0, 1)
         framed = into_frame(torch.from_numpy(np.nan_to_num(unit)), frame)
         image[z] = (framed[0] * 255).round().to(torch.uint8).numpy()
-    framed_labels = None if labels is None else _frame_labels(labels.data, frame)
+    framed_labels = None if labels is None else _frame_labels(label_bytes(labels, case), frame)
     return FramedVolume(case, image, framed_labels, z_mm, max(volume.shape[1] * y_mm, volume.shape[2] * x_mm) / size)
+
+
+def label_bytes(labels: Volume, case: Case) -> np.ndarray:
+    """(Z, Y, X) uint8 labels; raises FormatError when a value does not fit, because it would turn into another."""
+    if labels.data.size and not 0 <= labels.data.min() <= labels.data.max() <= 255:
+        raise FormatError(
+            f"{case.labels or case.image} has labels from {labels.data.min()} to {labels.data.max()}; training takes 0 to 255, "
+            "renumber them first"
+        )
+    return labels.data.astype(np.uint8)
 
 
 def _frame_labels(labels: np.ndarray, frame: SliceFrame) -> np.ndarray:

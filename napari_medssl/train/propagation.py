@@ -26,7 +26,7 @@ from napari_medssl.oneshot.propagation import box_around
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.settings import setting, to_dict
 from napari_medssl.train.augment import apply_tone, draw_tone
-from napari_medssl.train.dataset import Case, data_facts
+from napari_medssl.train.dataset import Case, data_facts, label_bytes
 from napari_medssl.train.incontext import organ_extents
 from napari_medssl.train.loop import LoopSettings, train_loop
 
@@ -78,7 +78,7 @@ def train_propagation(cases: Sequence[Case], out: Path, settings: PropagationSet
     A run found in `out` is resumed. Yields Progress while reading and training.
     """
     torch.manual_seed(settings.seed)
-    network: Any = build_propagator(settings.propagator).to(memory_format=torch.channels_last)
+    network: Any = build_propagator(settings.propagator).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     volumes = yield from _load(cases, settings)
     source = WalkSource(volumes, settings, crop_size=network.crop_size)
 
@@ -188,9 +188,7 @@ class WalkSource:
         group = self._groups[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
         return group[int(rng.integers(len(group)))]
 
-    def _crop(
-        self, volume: WalkVolume, organ: int, support: int, rows: np.ndarray, stride: int, carried: int
-    ) -> Walk:
+    def _crop(self, volume: WalkVolume, organ: int, support: int, rows: np.ndarray, stride: int, carried: int) -> Walk:
         rng = self.rng
         clipped = np.clip(rows, 0, len(volume.image) - 1)
         order = [support, *clipped]
@@ -253,12 +251,14 @@ def _load(cases: Sequence[Case], settings: PropagationSettings) -> Steps[list[Wa
         yield Progress(i, len(cases), f"reading {case.image.name}")
         try:
             volume = read(case.image)
-            labels = read(case.labels, labels=True).data if case.labels else None
+            labels = read(case.labels, labels=True) if case.labels else None
+            small = label_bytes(labels, case) if labels is not None else None
         except MedSSLError as error:
             raise FormatError(f"cannot train on {case.image}: {error}") from error
+        if small is not None and small.shape != volume.shape:
+            raise FormatError(f"{case.labels} has shape {small.shape} but its image has {volume.shape}")
         image = (to_unit(volume.data, window_limits(volume)) * 255).round().astype(np.uint8)
-        if labels is not None:
-            small = labels.astype(np.uint8)
+        if small is not None:
             loaded.append(WalkVolume(image, small, volume.spacing_mm[0], case.group, organ_extents(small)))
         if made < settings.supervoxel_cases and image.shape[0] >= 12:
             made += 1

@@ -1,0 +1,163 @@
+"""Scans for training: which are taken, and how they are framed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medssl import write
+from napari_medssl.errors import FormatError
+from napari_medssl.progress import finish
+from napari_medssl.train.dataset import (
+    Case,
+    collect_cases,
+    data_facts,
+    frame_volume,
+    load_framed,
+    load_framed_steps,
+)
+from napari_medssl.volume import Volume
+
+CASE = Case(Path("scan.nii"), None, "set")
+
+
+def touch(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def names(cases: list[Case]) -> list[str]:
+    return [c.image.name for c in cases]
+
+
+def test_a_folder_of_pairs_gives_each_scan_its_labels(tmp_path: Path) -> None:
+    touch(tmp_path / "set" / "images", "b.nii.gz", "a.nii.gz", "notes.txt", "c_seg.nii.gz")
+    touch(tmp_path / "set" / "labels", "a.nii.gz", "c_seg.nii.gz", "unused.nii.gz")
+    found = collect_cases([tmp_path / "set"])
+    assert names(found) == ["a.nii.gz", "b.nii.gz", "c_seg.nii.gz"]  # sorted; in pairs a name means nothing
+    assert [c.labels and c.labels.parent.name for c in found] == ["labels", None, "labels"]
+    assert {c.group for c in found} == {"set"}
+
+
+SCANS = ["CT_AVM.nii.gz", "chris_t1.nii", "example_ct_sm.mha", "segura-knee.nrrd", "sub-ct_label-22_ct.nii.gz"]
+MAPS = [
+    "example_seg.nii.gz",
+    "example_seg_mr.nii.gz",
+    "sub-ct_seg-vert_label-22_msk.nii.gz",
+    "a_label.nrrd",
+    "a-label.mhd",
+    "b_label_map.nii.gz",
+    "Liver-Mask.nii",
+    "scan.seg.nrrd",
+    "c_labels.nii.gz",
+]
+
+
+def test_any_other_folder_gives_scans_without_their_label_maps(tmp_path: Path) -> None:
+    touch(tmp_path / "loose", *SCANS, *MAPS, "readme.md", "table.csv")
+    found = collect_cases([tmp_path / "loose"])
+    assert names(found) == sorted(SCANS)
+    assert all(c.labels is None for c in found)
+
+
+def test_held_out_scans_are_left_out_of_every_root(tmp_path: Path) -> None:
+    touch(tmp_path / "one", "ct_00.nii", "ct_01.nii", "mr_00.nii")
+    touch(tmp_path / "two", "ct_00.nii", "pet.nii")
+    found = collect_cases([tmp_path / "two", tmp_path / "one"], exclude=("ct_00", "mr"))
+    assert [(c.group, c.image.name) for c in found] == [("two", "pet.nii"), ("one", "ct_01.nii")]
+    assert data_facts(found) == {"two": ["pet.nii"], "one": ["ct_01.nii"]}
+
+
+def test_a_root_without_scans_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="missing is not a folder"):
+        collect_cases([tmp_path / "missing"])
+    with pytest.raises(FormatError, match=r"no scan \(\.nii, .*\) in .*only_maps"):
+        collect_cases([touch(tmp_path / "only_maps", "a_seg.nii.gz")])
+
+
+def cube(
+    shape: tuple[int, int, int] = (3, 40, 60), spacing: tuple[float, float, float] = (5.0, 1.0, 1.0)
+) -> np.ndarray:
+    data = np.zeros(shape, np.float32)
+    data[1, 10:30, 20:50] = 100
+    return data
+
+
+def test_framed_slices_hold_the_window_in_bytes_and_labels_in_place() -> None:
+    data = cube()
+    data[0, 0, 0] = np.nan
+    volume = Volume(data, np.diag([5.0, 1.0, 1.0, 1.0]))
+    framed = frame_volume(CASE, volume, volume.like((data > 50).astype(np.int16) * 9), 60)
+    assert framed.image.shape == (3, 60, 60)
+    assert framed.image.dtype == np.uint8
+    assert framed.labels is not None
+    assert set(np.unique(framed.labels)) == {0, 9}
+    # 60 pixels wide fill 60, 40 high are centred: rows 10 to 50.
+    np.testing.assert_array_equal(framed.labels[1] == 9, framed.image[1] == 255)
+    assert (framed.labels[1, 20:40, 20:50] == 9).all()
+    assert framed.labels.sum() == 9 * 20 * 30
+    assert framed.spacing_z_mm == 5
+    assert framed.pixel_mm == 1
+    assert framed.image[0].max() == 0  # NaN is dark
+
+
+@pytest.mark.parametrize("size", [32, 48, 90])
+def test_labels_and_image_stay_together_at_any_size(size: int) -> None:
+    volume = Volume(cube(), np.diag([5.0, 1.5, 1.0, 1.0]))
+    framed = frame_volume(CASE, volume, volume.like((volume.data > 50).astype(np.uint8)), size)
+    assert framed.labels is not None
+    inside, shown = framed.labels[1] > 0, framed.image[1] > 127
+    assert (inside & shown).sum() / (inside | shown).sum() > 0.88  # but for one pixel along the edge
+    assert np.argwhere(inside).mean(0) == pytest.approx(np.argwhere(shown).mean(0), abs=0.5)
+    assert framed.pixel_mm == pytest.approx(60 / size)
+
+
+@pytest.mark.parametrize("value", [256, -1])
+def test_labels_that_do_not_fit_a_byte_are_refused_not_renumbered(value: int) -> None:
+    volume = Volume(cube(), np.eye(4))
+    with pytest.raises(FormatError, match=rf"has labels from .*{value}.*; training takes 0 to 255"):
+        frame_volume(CASE, volume, volume.like(np.full(volume.shape, value, np.int32)), 32)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """A set with one good pair, one pair that does not fit, and one broken file."""
+    for folder in ("images", "labels"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    volume = Volume(cube(), np.diag([5.0, 1.0, 1.0, 1.0]))
+    for name in ("good", "odd"):
+        write(tmp_path / "set" / "images" / f"{name}.nii.gz", volume)
+    write(tmp_path / "set" / "labels" / "good.nii.gz", volume.like((volume.data > 50).astype(np.uint8)))
+    write(tmp_path / "set" / "labels" / "odd.nii.gz", Volume(np.ones((3, 40, 59), np.uint8), volume.affine))
+    (tmp_path / "set" / "images" / "broken.nii.gz").write_bytes(b"\x1f\x8bnothing")
+    return tmp_path / "set"
+
+
+def test_a_pair_is_read_from_disk(disk: Path) -> None:
+    case = next(c for c in collect_cases([disk]) if c.image.name == "good.nii.gz")
+    framed = load_framed(case, 60)
+    assert framed.labels is not None
+    assert (framed.labels == 1).sum() == 600
+    assert framed.case is case
+
+
+def test_what_cannot_be_read_is_named_and_left_out(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    reports: list[str] = []
+    with caplog.at_level(logging.WARNING):
+        framed = finish(load_framed_steps(collect_cases([disk]), 60), lambda p: reports.append(p.label))
+    assert [f.case.image.name for f in framed] == ["good.nii.gz"]
+    assert reports == ["reading broken.nii.gz", "reading good.nii.gz", "reading odd.nii.gz"]
+    assert "left out" in caplog.text
+    assert "broken.nii.gz" in caplog.text
+    assert "odd.nii.gz has shape" in caplog.text
+
+
+def test_nothing_readable_is_an_error(disk: Path) -> None:
+    cases = [c for c in collect_cases([disk]) if c.image.name != "good.nii.gz"]
+    with pytest.raises(FormatError, match="none of the 2 scans could be read"):
+        finish(load_framed_steps(cases, 60))
