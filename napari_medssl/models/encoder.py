@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -35,7 +36,16 @@ encoders: Registry[Any] = Registry("encoder")
 """Factories `(**config) -> torch.nn.Module` obeying `Encoder`; registered by the modules of this package."""
 
 
+_HOMES = ("feature_bank", "resnet", "slice_encoder")
+
+
 def build_encoder(name: str, **config: Any) -> torch.nn.Module:
-    """The registered encoder `name`, in eval mode, with untrained weights."""
+    """The registered encoder `name`, in eval mode, with untrained weights.
+
+    Raises SettingsError, which lists the known names, when there is none of that name.
+    """
+    if name not in encoders:  # a module registers its encoder when it is imported, which may not have happened yet
+        for home in _HOMES:
+            importlib.import_module(f"napari_medssl.models.{home}")
     module: torch.nn.Module = encoders[name](**config)
     return module.eval()

@@ -60,7 +60,12 @@ class SliceResNet(nn.Module):
     def __init__(self, *, in_slices: int = 3, width: int = 32, channels: int = 128, input_size: int = 192) -> None:
         super().__init__()
         self.in_slices, self.channels, self.stride, self.input_size = in_slices, channels, 4, input_size
-        self.config: dict[str, Any] = dict(in_slices=in_slices, width=width, channels=channels, input_size=input_size)
+        self.config: dict[str, Any] = {
+            "in_slices": in_slices,
+            "width": width,
+            "channels": channels,
+            "input_size": input_size,
+        }
         self.stem = nn.Sequential(
             nn.Conv2d(in_slices + 2, width, 5, 2, 2, bias=False), nn.GroupNorm(8, width), nn.ReLU()
         )

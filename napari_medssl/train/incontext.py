@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_medssl.errors import FormatError
 from napari_medssl.models.bundle import Bundle, save_bundle
 from napari_medssl.models.encoder import build_encoder
 from napari_medssl.oneshot.matching import cell_cover, cell_prototypes, match_logits
@@ -30,6 +31,8 @@ from napari_medssl.settings import setting, to_dict
 from napari_medssl.train.augment import apply_grid, apply_tone, draw_tone, draw_warp, nearby_tone, warp_grid
 from napari_medssl.train.dataset import Case, FramedVolume, data_facts, load_framed_steps
 from napari_medssl.train.loop import LoopSettings, train_loop
+
+_TRIES = 1000
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def train_incontext(cases: Sequence[Case], out: Path, settings: InContextSetting
     A run found in `out` is resumed. Yields Progress while reading and training.
     """
     torch.manual_seed(settings.seed)
-    encoder: Any = build_encoder(settings.encoder).to(memory_format=torch.channels_last)
+    encoder: Any = build_encoder(settings.encoder).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     volumes = yield from load_framed_steps(cases, encoder.input_size)
     source = EpisodeSource(volumes, settings, context=encoder.in_slices)
 
@@ -99,8 +102,11 @@ class EpisodeSource:
         self._superpixels: dict[tuple[int, int], np.ndarray] = {}
 
     def draw(self) -> Episode:
-        """One episode with at least one mask."""
-        while True:
+        """One episode with at least one mask.
+
+        Raises FormatError when a thousand tries in a row find none: the scans are empty or almost so.
+        """
+        for _ in range(_TRIES):
             kind = self.rng.random()
             if self._groups and kind < self.settings.subject_share:
                 episode = self._labelled(across=True)
@@ -110,6 +116,7 @@ class EpisodeSource:
                 episode = self._superpixel()
             if episode is not None:
                 return episode
+        raise FormatError("no slice of these scans has an organ or superpixel to learn from; check what they show")
 
     def _labelled(self, *, across: bool) -> Episode | None:
         rng = self.rng
