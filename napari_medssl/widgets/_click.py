@@ -51,7 +51,8 @@ class ClickTool(QObject):
         self._maps: OrderedDict[_Key, np.ndarray] = OrderedDict()
         self._jobs: dict[_Key, Job[np.ndarray]] = {}
         self._waiting: dict[_Key, list[tuple[Labels, tuple[int, int], int, bool]]] = {}
-        self.settings = SuperpixelSettings()
+        # The user knows where the patient is; the body mask made for training can miss organs beside its largest part.
+        self.settings = SuperpixelSettings(body="none")
         self.on = False
 
     def aim(self, image: Image | None, support: Labels | None) -> None:
@@ -118,11 +119,7 @@ class ClickTool(QObject):
         for support, (y, x), value, remove in self._waiting.pop(key, []):
             if support not in self._viewer.layers or support.data.shape[1:] != found.shape:
                 continue
-            number = found[y, x]
-            if number == 0:
-                tell("There is no region under the click: it lies outside the body. Click inside an organ.")
-                continue
-            self.applied.emit(paint_region(support, found == number, key[2], value, remove=remove))
+            self.applied.emit(paint_region(support, found == found[y, x], key[2], value, remove=remove))
 
     def _on_mouse(self, viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
         start, position = event.pos, tuple(event.position)

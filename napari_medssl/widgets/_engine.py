@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.components import ViewerModel
+    from qtpy.QtCore import QObject
 
     from napari_medssl.oneshot.result import Segmentation
     from napari_medssl.oneshot.support import Support
@@ -28,6 +29,7 @@ class SegmentingEngine(Protocol):
         self,
         query: Volume,
         supports: Sequence[Support],
+        *,
         slice_range: tuple[int, int] | None = None,
         settings: Any = ...,
     ) -> Steps[Segmentation]:
@@ -55,6 +57,7 @@ class EngineHandle:
         self._lock = threading.Lock()
         self._engine: SegmentingEngine | None = None
         self._made_for = ""
+        self._users = 0
         self.device = "auto"
         self.closed = False
 
@@ -78,6 +81,16 @@ class EngineHandle:
             self._engine.close()
             self._engine = None
 
+    def follow(self, widget: QObject) -> None:
+        """Close the engine when the last widget followed is destroyed, which a closing window does too."""
+        self._users += 1
+        widget.destroyed.connect(self._on_user_gone)
+
+    def _on_user_gone(self) -> None:
+        self._users -= 1
+        if self._users == 0:
+            self.close()
+
 
 _handles: weakref.WeakKeyDictionary[Any, EngineHandle] = weakref.WeakKeyDictionary()
 
@@ -87,13 +100,5 @@ def engine_for(viewer: ViewerModel) -> EngineHandle:
     handle = _handles.get(viewer)
     if handle is None:
         handle = _handles[viewer] = EngineHandle()
-        _close_with(viewer, handle)
+        weakref.finalize(viewer, handle.close).atexit = False
     return handle
-
-
-def _close_with(viewer: ViewerModel, handle: EngineHandle) -> None:
-    weakref.finalize(viewer, handle.close).atexit = False
-    window = getattr(viewer, "window", None)
-    if window is not None:
-        # napari has no public signal for a closing window; the Qt object's own one is stable.
-        window._qt_window.destroyed.connect(lambda *_: handle.close())

@@ -32,6 +32,7 @@ class SettingsForm(QWidget, Generic[S]):
         super().__init__(parent)
         self._start = settings
         self._entries: dict[str, ValueWidget[Any]] = {}
+        self._shown: dict[str, Any] = {}
         self._nested: dict[str, SettingsForm[Any]] = {}
         self._plain = _rows()
         self._folded = _rows()
@@ -47,7 +48,10 @@ class SettingsForm(QWidget, Generic[S]):
 
     def read(self) -> S:
         """The settings as the form shows them. Raises SettingsError when one is outside its limits."""
-        values: dict[str, Any] = {name: entry.value for name, entry in self._entries.items()}
+        # A spin box rounds what it shows; a number nobody touched stays as exact as it was.
+        values: dict[str, Any] = {
+            name: entry.value for name, entry in self._entries.items() if entry.value != self._shown[name]
+        }
         values |= {name: form.read() for name, form in self._nested.items()}
         made = dataclasses.replace(self._start, **values)  # type: ignore[type-var]
         check(made)
@@ -58,6 +62,7 @@ class SettingsForm(QWidget, Generic[S]):
         self._start = settings
         for name, entry in self._entries.items():
             entry.value = getattr(settings, name)
+            self._shown[name] = entry.value
         for name, form in self._nested.items():
             form.write(getattr(settings, name))
 
@@ -82,6 +87,7 @@ class SettingsForm(QWidget, Generic[S]):
             return
         entry.changed.connect(lambda *_: self.changed.emit())
         self._entries[field.name] = entry
+        self._shown[field.name] = entry.value
         label = QLabel(_title(field.name))
         label.setToolTip(field.metadata.get("text", ""))
         _layout(rows).addRow(label, entry.native)

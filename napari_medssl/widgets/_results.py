@@ -71,17 +71,27 @@ def show_result(viewer: ViewerModel, image: Image, result: Segmentation, *, prob
     layer = made_for(viewer, image, "result")
     data = result.labels.data.copy()  # the user may paint on the layer; the result stays as the run gave it
     if layer is None:
-        active = viewer.layers.selection.active
-        layer = viewer.add_labels(
-            data, name=f"{image.name} organs", colormap=colormap(organs), features=features(organs), opacity=0.5,
-            **transform_of(image),
-        )  # fmt: skip
-        viewer.layers.selection.active = active  # the brush stays on the support layer
+        layer = _add_result(viewer, image, data, organs)
     else:
         layer.data = data
     mark(layer, role="result", of=image.unique_id, volume=result.labels, report=result.report)
     name_organs(layer, organs)
     _show_probability(viewer, image, result, wanted=probability)
+    return layer
+
+
+def _add_result(viewer: ViewerModel, image: Image, data: np.ndarray, organs: tuple[Label, ...]) -> Labels:
+    """A new result layer below the support, on which the brush stays."""
+    from napari.layers import Labels
+
+    layer = Labels(
+        data, name=f"{image.name} organs", colormap=colormap(organs), features=features(organs), opacity=0.5,
+        **transform_of(image),
+    )  # fmt: skip
+    active = viewer.layers.selection.active
+    support = made_for(viewer, image, "support")
+    viewer.layers.insert(viewer.layers.index(support) if support is not None else len(viewer.layers), layer)
+    viewer.layers.selection.active = active
     return layer
 
 

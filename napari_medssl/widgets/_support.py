@@ -109,7 +109,7 @@ def take_slice(target: Labels, source: Labels, z: int) -> int:
         raise SupportError(f"'{source.name}' has no label on slice {z}; go to a slice where it shows an organ")
     if mask[z].max() > np.iinfo(target.data.dtype).max:
         raise SupportError(f"'{source.name}' uses labels above {np.iinfo(target.data.dtype).max}; renumber them")
-    known = {label.value: label for label in (*organs_of(source), *organs_of(target))}
+    known = {label.value: label for label in (*organs_of(target), *organs_of(source))}
     present = {int(v) for v in np.unique(mask[z]) if v}
     wanted = {label.value for label in organs_of(target)} | present
     name_organs(target, tuple(known.get(v, default_label(v)) for v in sorted(wanted)))

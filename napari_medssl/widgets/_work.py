@@ -165,10 +165,11 @@ class WorkBar(QWidget):
         self.label.setText(why)
 
     def _on_progress(self, progress: Progress) -> None:
-        self.bar.setRange(0, 1000 if progress.total else 0)
+        self.bar.setRange(0, 1000 if progress.total > 1 else 0)  # of one single step nothing can be told: busy
         self.bar.setValue(round(1000 * progress.fraction))
         left = self._clock.left(progress)
-        self.label.setText(f"{progress.label} · {left}" if left else progress.label)
+        label = progress.label[:1].upper() + progress.label[1:]
+        self.label.setText(f"{label} · {left}" if left else label)
 
     def _on_returned(self, value: T, on_result: Callable[[T], None], doing: str) -> None:
         self.label.setText("")

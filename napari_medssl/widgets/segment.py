@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_medssl.errors import MedSSLError
 from napari_medssl.geometry import is_oblique, plane_name
@@ -40,11 +40,15 @@ class OneShotWidget(QWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.engine = engine or engine_for(napari_viewer)
+        self.engine.follow(self)
         self.panel = SegmentPanel(napari_viewer)
         self.labelling = Labelling(napari_viewer, self.panel, self)
         self.outcome = Outcome(napari_viewer, self.panel, self)
         self._running_on: Image | None = None
         self._again = False
+        self._told: set[str] = set()
+        # Without a policy that wants height napari adds a stretch and the panel gets half the dock.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
@@ -164,7 +168,9 @@ class OneShotWidget(QWidget):
     def _finish(self, image: Image, result: Segmentation) -> None:
         if image in self.viewer.layers:
             self.outcome.add(image, result)
-            tell_notes(tuple(str(warning) for warning in result.report.get("warnings", ())))
+            notes = [str(warning) for warning in result.report.get("warnings", ())]
+            tell_notes(tuple(note for note in notes if note not in self._told))
+            self._told.update(notes)  # once is enough: the report has them every time
 
 
 def summary(image: Image | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from napari.layers import Image, Labels
 from pytestqt.qtbot import QtBot
 
 from napari_medssl.errors import MedSSLError, OutOfMemoryError
+from napari_medssl.io import read
 from napari_medssl.oneshot.settings import SegmentSettings
+from napari_medssl.widgets._engine import EngineHandle
 from napari_medssl.widgets.segment import OneShotWidget
 from tests.widgets.conftest import N_STEPS, FakeEngine
 
@@ -70,7 +73,7 @@ def test_painting_another_slice_makes_it_another_support(widget: OneShotWidget, 
     assert engine.calls[1][1][0].slices == (1, 4)
     assert widget.result is not None
     assert widget.result.data[0, 7, 7] == 1
-    assert [layer.name for layer in widget.viewer.layers] == ["scan", "scan support", "scan organs"]
+    assert [layer.name for layer in widget.viewer.layers] == ["scan", "scan organs", "scan support"]
 
 
 def test_undo_and_redo_of_runs_keep_hand_made_edits(widget: OneShotWidget, run: Run) -> None:
@@ -416,3 +419,41 @@ def test_labels_of_another_shape_are_a_sentence(widget: OneShotWidget, told: lis
     support.data = np.ones((2, 3, 4), np.uint8)
     assert not widget.segment()
     assert "has shape (2, 3, 4) but the scan 'scan' has (6, 10, 12)" in told[-1]
+
+
+def test_export_through_the_widget(
+    widget: OneShotWidget, qtbot: QtBot, run: Run, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_medssl.widgets._outcome.tell", told.append)
+    paint(widget, 2)
+    run(widget)
+    widget.result.data_setitem((np.array([0]), np.array([0]), np.array([0])), 1)
+    assert widget.export(tmp_path / "out.nii.gz")
+    qtbot.waitUntil(lambda: not widget.panel.work.running)
+    assert told[-1] == f"Saved {tmp_path / 'out.nii.gz'}"
+    back = read(tmp_path / "out.nii.gz", labels=True)
+    np.testing.assert_array_equal(back.data, widget.result.data)
+    np.testing.assert_allclose(back.affine, widget.image.metadata["medssl"]["volume"].affine, atol=1e-5)
+    assert widget.export(tmp_path / "missing" / "out.nii.gz")
+    qtbot.waitUntil(lambda: not widget.panel.work.running)
+    assert "the folder" in told[-1]
+    assert widget.result is not None
+
+
+def test_closing_the_widget_cancels_and_stops_listening(
+    viewer: ViewerModel, scan: Image, engine: FakeEngine, qtbot: QtBot
+) -> None:
+    widget = OneShotWidget(viewer, EngineHandle(lambda device: engine))
+    go_on = threading.Event()
+    engine.before_step = lambda step: assert_set(go_on)
+    paint(widget, 2)
+    assert widget.segment()
+    qtbot.waitUntil(lambda: bool(engine.calls))
+    widget.close()
+    widget.deleteLater()
+    qtbot.wait(50)
+    go_on.set()
+    qtbot.waitUntil(lambda: engine.closed)
+    assert engine.steps_done <= 2
+    viewer.add_image(np.zeros((2, 3, 4)))
+    viewer.layers.clear()  # nothing of the dead widget answers
