@@ -1,0 +1,30 @@
+"""All measurements, one after the other."""
+
+from __future__ import annotations
+
+from napari_medssl.bench.encoding import encoding_steps
+from napari_medssl.bench.goals import BenchSettings, Measurement
+from napari_medssl.bench.memory import large_steps, memory_steps
+from napari_medssl.bench.segmenting import phantom_task, warm_steps
+from napari_medssl.engine import Engine
+from napari_medssl.progress import Progress, Steps
+
+
+def bench_steps(
+    settings: BenchSettings, *, device: str = "auto", weights: str = "default", large: bool = False
+) -> Steps[list[Measurement]]:
+    """Encoding throughput, first and second segmentations, and peak memory; `large` adds a CT of 512 x 512 x 400.
+
+    Yields Progress; returns the measurements in order. Takes minutes on two cores, `large` many more.
+    """
+    yield Progress(0, 0, "making the scans")
+    within = phantom_task(settings.slices, settings.organ, across=False)
+    across = phantom_task(settings.slices, settings.organ, across=True)
+    with Engine(device=device, weights=weights) as engine:
+        rows = [(yield from encoding_steps(engine, within.query, repeats=settings.repeats))]
+        rows += yield from warm_steps(engine, within, across, repeats=settings.repeats)
+    organ, slices = settings.organ, settings.slices
+    rows += yield from memory_steps(n_slices=slices, organ=organ, device=device, weights=weights)
+    if large:
+        rows.append((yield from large_steps(organ=organ, device=device, weights=weights)))
+    return rows
