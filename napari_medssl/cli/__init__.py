@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "demo": "segment a sample scan and show how well it went",
     "weights": "the trained weights that are installed",
     "pretrain": "train an encoder on your own scans",
+    "pack": "join trained modules into one weights file",
     "bench": "speed and memory on this computer, against the project's goals",
 }
 """Command to what it gives; the module `napari_medssl.cli.COMMAND` does the work."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,24 @@ def save_bundle(path: Path, bundle: Bundle, *, half: bool = False) -> str:
     with replacing(path) as (part,):
         part.write_bytes(content)
     return file_sha256(path)
+
+
+def join_bundles(bundles: Sequence[Bundle], *, card: Mapping[str, Any] | None = None) -> Bundle:
+    """One bundle with the modules of all; the parts' cards are kept under their roles, after the facts of `card`.
+
+    Raises WeightsError when two bundles hold a module of the same role.
+    """
+    modules: dict[str, dict[str, Any]] = {}
+    tensors: dict[str, torch.Tensor] = {}
+    facts: dict[str, Any] = dict(card or {})
+    for bundle in bundles:
+        twice = sorted(set(modules) & set(bundle.modules))
+        if twice:
+            raise WeightsError(f"two of the files hold {' and '.join(twice)}; give one file per module")
+        modules |= bundle.modules
+        tensors |= bundle.tensors
+        facts |= {role: bundle.card for role in bundle.modules}
+    return Bundle(modules, tensors, facts)
 
 
 def load_bundle(path: Path) -> Bundle:
