@@ -72,7 +72,7 @@ def join_bundles(bundles: Sequence[Bundle], *, card: Mapping[str, Any] | None = 
             raise WeightsError(f"two of the files hold {' and '.join(twice)}; give one file per module")
         modules |= bundle.modules
         tensors |= bundle.tensors
-        facts |= {role: bundle.card for role in bundle.modules}
+        facts |= dict.fromkeys(bundle.modules, bundle.card)
     return Bundle(modules, tensors, facts)
 
 

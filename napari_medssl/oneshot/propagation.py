@@ -28,7 +28,7 @@ class PropagationSettings:
     """How masks are carried from slice to slice."""
 
     step_mm: float = setting(2.5, "smallest step from slice to slice in mm; thinner slices are grouped", ge=0, le=20)
-    mirror: bool = setting(True, "average with the mirrored crop: steadier, twice the time", advanced=True)
+    mirror: bool = setting(False, "average with the mirrored crop: steadier, twice the time", advanced=True)
     stop_share: float = setting(
         0.02, "the organ has ended when its area falls below this share of the labelled area", ge=0, le=1, advanced=True
     )
