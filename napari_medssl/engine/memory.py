@@ -12,9 +12,13 @@ from typing import Any
 from napari_medssl.errors import OutOfMemoryError
 
 MIB = 1 << 20
-_FLOAT_COPIES = 3  # float32 copies of the scan that a run may hold at once: the project's own limit
-# Peak of an encoder's work on one slice, in float32 planes of the input square; see docs/engine.md for the measurement.
-_PLANES_PER_SLICE = 160
+_FLOAT_COPIES = 3  # float32 copies of the scan that a run for one organ may hold at once: the project's own limit
+# Each further organ, in bytes per voxel beside its probability map: 512 x 512 x 400 voxels took 1.4 GiB for one organ,
+# 4.0 GiB for three (measured with the propagator, within one scan).
+_ORGAN_BYTES = 11
+# Peak of an encoder at work on one slice, in float32 planes of its input square: 124 for slice-resnet, 56 for the
+# feature bank, 317 for the ResNet-101 were measured (resident memory, float32, batch of one).
+_PLANES_PER_SLICE = 320
 _HEADROOM = 0.95  # of what is free: the rest of the system moves too
 
 
@@ -22,8 +26,8 @@ _HEADROOM = 0.95  # of what is free: the rest of the system moves too
 class Estimate:
     """Bytes of host memory one run needs at its peak.
 
-    model: weights. workspace: encoding one slice. features: of the query and every support. volume: float32 working
-    copies of the query. probability: float16 maps, one per organ.
+    model: weights. workspace: encoding one slice. features: of the query and every support. volume: working
+    copies of the query, more of them with more organs. probability: float16 maps, one per organ.
     """
 
     model: int
@@ -57,7 +61,7 @@ def estimate(
         model=model_bytes,
         workspace=_PLANES_PER_SLICE * input_size * input_size * 4,
         features=feature_bytes,
-        volume=_FLOAT_COPIES * voxels * 4 if organs else 0,
+        volume=(_FLOAT_COPIES * 4 + _ORGAN_BYTES * (organs - 1)) * voxels if organs else 0,
         probability=organs * voxels * 2,
     )
 

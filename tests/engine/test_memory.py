@@ -14,9 +14,9 @@ GIB = 1 << 30
 
 
 def test_estimate_keeps_the_promise_of_three_float_copies() -> None:
-    need = estimate((4, 10, 10), model_bytes=100, input_size=32, feature_bytes=1000, organs=2)
-    assert (need.model, need.features, need.volume, need.probability) == (100, 1000, 3 * 400 * 4, 2 * 400 * 2)
-    assert need.total == 100 + 1000 + 4800 + 1600 + need.workspace
+    need = estimate((4, 10, 10), model_bytes=100, input_size=32, feature_bytes=1000, organs=1)
+    assert (need.model, need.features, need.volume, need.probability) == (100, 1000, 3 * 400 * 4, 400 * 2)
+    assert need.total == 100 + 1000 + 4800 + 800 + need.workspace
 
 
 def test_encoding_alone_never_converts_the_whole_scan() -> None:
@@ -28,6 +28,12 @@ def test_large_ct_fits_a_laptop_with_eight_gib() -> None:
     features = 400 * 128 * 48 * 48 * 2
     need = estimate((400, 512, 512), model_bytes=12 << 20, input_size=192, feature_bytes=features, organs=1)
     require(need, what="segmenting", available=4 * GIB)  # half of the laptop is taken by the rest
+
+
+@pytest.mark.parametrize(("organs", "peak_mib"), [(1, 1476), (3, 4081)])
+def test_estimate_matches_what_was_measured(organs: int, peak_mib: int) -> None:
+    need = estimate((400, 512, 512), model_bytes=10 << 20, input_size=192, feature_bytes=0, organs=organs)
+    assert need.total / (1 << 20) == pytest.approx(peak_mib, rel=0.05)
 
 
 def test_refusal_says_how_much_and_what_to_change() -> None:
