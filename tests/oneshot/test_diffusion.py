@@ -1,0 +1,85 @@
+"""The random walker through the volume."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_medssl.oneshot.diffusion import diffuse_steps
+from napari_medssl.progress import finish
+from napari_medssl.volume import Volume
+
+
+def cylinder(side: int = 48, depth: int = 11) -> np.ndarray:
+    """A cylinder along Z, on every slice."""
+    ys, xs = np.ogrid[:side, :side]
+    disc = (ys - side * 0.45) ** 2 + (xs - side * 0.55) ** 2 < (side / 5) ** 2
+    return np.repeat(disc[None], depth, 0)
+
+
+def scan(mask: np.ndarray, noise: float = 0.03) -> Volume:
+    rng = np.random.default_rng(0)
+    image = 0.3 + 0.35 * mask + rng.normal(0, noise, mask.shape)
+    return Volume(image.astype(np.float32), np.eye(4))
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def diffuse(mask: np.ndarray, zs: list[int], slice_range: tuple[int, int] | None = None) -> np.ndarray:
+    anchors = {1: {z: mask[z] for z in zs}}
+    return finish(diffuse_steps(scan(mask), anchors, limits=(0, 1), slice_range=slice_range))[1]
+
+
+@pytest.mark.parametrize("side", [48, 162])  # the larger is solved at half resolution in plane
+def test_a_cylinder_is_found_from_one_slice(side: int) -> None:
+    mask = cylinder(side, 7)
+    found = diffuse(mask, [3])
+    assert found.shape == mask.shape
+    assert found.dtype == np.float16
+    assert dice(found > 0.5, mask) > 0.9
+    np.testing.assert_array_equal(found[3], mask[3])  # what was labelled stays
+
+
+def test_nothing_is_found_outside_the_range() -> None:
+    mask = cylinder()
+    found = diffuse(mask, [5], (3, 8))
+    assert not found[:3].any()
+    assert not found[8:].any()
+    assert dice(found[3:8] > 0.5, mask[3:8]) > 0.9
+
+
+def test_background_on_a_labelled_slice_stops_the_walker() -> None:
+    # Two equal cylinders that touch nowhere; only one is labelled. The other is background on that slice.
+    mask = cylinder() & (np.arange(48) < 40)
+    other = np.roll(mask, -25, 2) & ~mask
+    image = scan(mask | other)
+    found = finish(diffuse_steps(image, {1: {5: mask[5]}}, limits=(0, 1)))[1]
+    assert (found[other] > 0.5).mean() < 0.05
+    assert dice(found > 0.5, mask) > 0.85
+
+
+def test_a_second_labelled_slice_helps() -> None:
+    mask = cylinder()
+    mask[8:] = False  # the organ ends, but the picture goes on looking like it
+    picture = scan(cylinder())
+    one = finish(diffuse_steps(picture, {1: {2: mask[2]}}, limits=(0, 1)))[1]
+    ended = {2: mask[2], 10: np.zeros_like(mask[0])}
+    two = finish(diffuse_steps(picture, {1: ended}, limits=(0, 1)))[1]
+    assert dice(two > 0.5, mask) > dice(one > 0.5, mask)
+
+
+def test_organs_are_solved_one_by_one_with_progress() -> None:
+    mask = cylinder(32, 5)
+    other = np.roll(mask, -12, 2)
+    labels = []
+    steps = diffuse_steps(scan(mask | other), {4: {2: mask[2]}, 2: {2: other[2]}}, limits=(0, 1))
+    found = finish(steps, lambda p: labels.append((p.done, p.total)))
+    assert list(found) == [4, 2]
+    assert labels == [(0, 2), (1, 2)]
+
+
+def test_one_slice_is_given_back_as_it_was_labelled() -> None:
+    mask = cylinder(20, 1)
+    np.testing.assert_array_equal(diffuse(mask, [0])[0], mask[0])
