@@ -1,0 +1,100 @@
+"""From a coarse match to an outline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from napari_medssl.oneshot.polish import polish_steps, sure_slices
+from napari_medssl.oneshot.transfer import OrganRange
+from napari_medssl.progress import Progress, Steps, finish
+from napari_medssl.volume import Volume
+
+SHAPE = (12, 20, 20)
+WHOLE = OrganRange(0, 12, "all")
+QUERY = Volume(np.zeros(SHAPE, np.float32), np.eye(4))
+
+
+def found(first: int = 2, stop: int = 11, value: float = 0.8) -> np.ndarray:
+    out = np.full(SHAPE, 0.01, np.float32)
+    out[first:stop, 5:15, 5:15] = value
+    return out
+
+
+class Carry:
+    """Answers with a constant and keeps what it was given."""
+
+    def __init__(self, value: float) -> None:
+        self.value, self.anchors = value, dict[int, np.ndarray]()
+
+    def __call__(self, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[dict[int, np.ndarray]]:
+        assert list(anchors) == [1]
+        self.anchors = dict(anchors[1])
+        yield Progress(1, 1, "")
+        return {1: np.full(SHAPE, self.value, np.float16)}
+
+
+def polish(given: np.ndarray, carry: Carry, span: OrganRange = WHOLE) -> np.ndarray:
+    return finish(polish_steps(given, span, carry=carry, query=QUERY, limits=(0, 1)))
+
+
+def test_the_sure_slices_lie_one_in_each_third() -> None:
+    given = found()
+    given[[3, 6, 9], 5:15, 5:15] = 0.99
+    assert sure_slices(given, 3) == [3, 6, 9]
+
+
+def test_a_large_slice_is_surer_than_a_small_one() -> None:
+    given = found()
+    given[4, 3:18, 3:18] = 0.8
+    assert sure_slices(given, 3)[0] == 4
+
+
+@pytest.mark.parametrize(("slices", "count"), [(1, 1), (2, 2), (3, 3), (9, 3)])
+def test_no_more_seeds_than_slices(slices: int, count: int) -> None:
+    seeds = sure_slices(found(2, 2 + slices), 3)
+    assert len(set(seeds)) == count
+    assert seeds == sorted(seeds)
+    assert all(2 <= z < 2 + slices for z in seeds)
+
+
+def test_nothing_found_gives_no_seeds_and_is_given_back() -> None:
+    assert sure_slices(found(value=0.4), 3) == []
+    faint, carry = found(value=0.4), Carry(1.0)
+    np.testing.assert_array_equal(polish(faint, carry), faint)
+    assert carry.anchors == {}
+
+
+def test_the_result_lies_between_match_and_carried_map() -> None:
+    carry = Carry(0.2)
+    result = polish(found(), carry)
+    assert sorted(carry.anchors) == sure_slices(found(), 3)
+    between = [z for z in range(2, 11) if z not in carry.anchors]
+    inside = result[between, 5:15, 5:15]
+    assert inside.min() > 0.2
+    assert inside.max() < 0.8
+
+
+def test_on_its_seeds_the_match_speaks_alone() -> None:
+    carry = Carry(0.0)
+    result = polish(found(), carry)
+    for z, mask in carry.anchors.items():
+        np.testing.assert_array_equal(mask, found()[z] >= 0.5)
+        np.testing.assert_allclose(result[z], found()[z], atol=1e-6)
+
+
+def test_seeds_are_cleaned_of_specks() -> None:
+    given = found()
+    given[:, 1:3, 1:3] = np.where(np.arange(12)[:, None, None] == 6, 0.99, 0.01)
+    carry = Carry(0.0)
+    polish(given, carry)
+    assert carry.anchors
+    assert not any(mask[1:3, 1:3].any() for mask in carry.anchors.values())
+
+
+def test_outside_the_span_the_match_does_not_count() -> None:
+    result = polish(found(), Carry(0.0), OrganRange(4, 8, "given"))
+    seeds = sure_slices(found(), 3)
+    assert all(result[z].max() < 0.05 for z in (0, 1, 11) if z not in seeds)
