@@ -15,6 +15,10 @@ from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
 
 BETA = 500.0  # stiffness of edges for intensities in [0, 1] (Grady 2006, doi 10.1109/TPAMI.2006.233)
+_SUSPECTED = 0.1
+_MARGIN = 12  # pixels around the suspected region
+_FAR_MM = 8.0
+_REGION_VOXELS = 100_000  # about 0.3 s on one core; four times as many measured no better
 _FINE = 160  # slices at least this many pixels wide are halved in plane: four times faster, edges refined later
 
 
@@ -47,6 +51,57 @@ def diffuse_steps(
             probability[z] = mask
         out[organ] = probability
     return out
+
+
+def diffuse_near(
+    query: Volume, slices: Mapping[int, np.ndarray], carried: np.ndarray, *, limits: tuple[float, float]
+) -> np.ndarray:
+    """Foreground probability of one organ by a random walker in the region where a carried map suspects it.
+
+    slices: labelled slice to its (Y, X) mask. carried: (Z, Y, X) probability from propagation.
+
+    The walker works in the box around `carried` >= 0.1, coarse enough for `_REGION_VOXELS`, which makes thick-slice
+    voxels nearly cubes; voxels farther than `_FAR_MM` from the suspected region are background seeds. So it costs a
+    fraction of a second, and it tells where propagation has left the organ: it cannot follow a mask across an edge.
+    On chaos_t2 it alone reached what the walker on the whole volume reaches, and the mean of both more than either.
+
+    Returns (Z, Y, X) float16 in [0, 1], 0 outside the box.
+    """
+    suspected = carried >= _SUSPECTED
+    for z, mask in slices.items():
+        suspected[z] |= np.asarray(mask) > 0.5
+    box = _box(suspected, _MARGIN)
+    factor = _coarseness(box)
+    fine = suspected[box]
+    image = to_unit(query.data[box][:, ::factor, ::factor], limits)
+    seeds = np.zeros(image.shape, np.uint8)
+    z_mm, y_mm, x_mm = query.spacing_mm
+    sampling = (z_mm, y_mm * factor, x_mm * factor)
+    seeds[ndimage.distance_transform_edt(~fine[:, ::factor, ::factor], sampling=sampling) > _FAR_MM] = 2
+    for z, mask in slices.items():
+        small = np.asarray(mask)[box[1], box[2]][::factor, ::factor] > 0.5
+        seeds[z - box[0].start] = np.where(small, 1, 2)
+    out = np.zeros(query.shape, np.float16)
+    if (seeds == 1).any() and (seeds == 0).any() and (seeds == 2).any():
+        out[box] = _enlarge(_solve(image, seeds), fine.shape[1:], factor)
+    return out
+
+
+def _box(region: np.ndarray, margin: int) -> tuple[slice, slice, slice]:
+    """Bounding box of a non-empty region, a slice longer at both ends and `margin` pixels wider in plane."""
+    out = []
+    for axis, extra in enumerate((1, margin, margin)):
+        hit = np.flatnonzero(region.any(tuple(a for a in range(3) if a != axis)))
+        out.append(slice(max(0, int(hit[0]) - extra), min(region.shape[axis], int(hit[-1]) + 1 + extra)))
+    return out[0], out[1], out[2]
+
+
+def _coarseness(box: tuple[slice, slice, slice]) -> int:
+    depth, height, width = (s.stop - s.start for s in box)
+    factor = 1
+    while depth * -(-height // factor) * -(-width // factor) > _REGION_VOXELS:
+        factor += 1
+    return factor
 
 
 def _seeds(

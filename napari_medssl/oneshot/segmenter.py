@@ -17,7 +17,7 @@ from napari_medssl.labels import Label
 from napari_medssl.models.features import FeatureStack
 from napari_medssl.models.slices import out_of_frame
 from napari_medssl.oneshot.anchors import anchors_of, organs_of, split_supports, within_range
-from napari_medssl.oneshot.diffusion import diffuse_steps
+from napari_medssl.oneshot.diffusion import diffuse_near, diffuse_steps
 from napari_medssl.oneshot.polish import polish_steps
 from napari_medssl.oneshot.propagation import propagate_steps
 from napari_medssl.oneshot.reference import reference_steps
@@ -138,8 +138,23 @@ def _within(
         maps = yield from diffuse_steps(run.query, anchors, limits=run.limits, slice_range=run.slice_range)
     else:
         maps = yield from _carry(run, anchors)
+        yield from _second_opinion(run, maps, anchors)
     run.timed(method, start)
     return maps
+
+
+def _second_opinion(run: _Run, maps: Maps, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[None]:
+    """Average each carried map with a random walker near it."""
+    share = run.settings.walker_share
+    for i, (organ, slices) in enumerate(anchors.items()):
+        if not share or not any(np.asarray(m).any() for m in slices.values()):
+            continue
+        yield Progress(i, len(anchors), "checking with a random walker")
+        walked = diffuse_near(run.query, slices, maps[organ], limits=run.limits)
+        if run.slice_range is not None:
+            walked[: run.slice_range[0]] = 0
+            walked[run.slice_range[1] :] = 0
+        maps[organ] = ((1 - share) * maps[organ] + share * walked).astype(np.float16)
 
 
 def _carry(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[Maps]:
