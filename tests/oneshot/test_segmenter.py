@@ -1,0 +1,257 @@
+"""The whole way from labelled slices to organs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_medssl.errors import SettingsError, SupportError
+from napari_medssl.labels import Label
+from napari_medssl.oneshot import Segmentation, SegmentSettings, Support
+from napari_medssl.oneshot.propagation import PropagationSettings
+from napari_medssl.oneshot.prototype_settings import PrototypeSettings
+from napari_medssl.oneshot.segmenter import compete, segment_volume
+from napari_medssl.progress import Progress, finish
+from napari_medssl.volume import Volume
+
+FAST = SegmentSettings(propagation=PropagationSettings(mirror=False))
+PROTOTYPES = SegmentSettings(method="prototypes", prototypes=PrototypeSettings(window=2, same_area=False))
+NAMES = (Label(1, "liver", (9, 9, 9)), Label(2, "spleen", (8, 8, 8)))
+
+
+def only(labels: np.ndarray, zs: list[int], organs: tuple[int, ...] = (1, 2)) -> np.ndarray:
+    """The labels of some organs on some slices, 0 elsewhere."""
+    kept = np.zeros_like(labels)
+    kept[zs] = np.where(np.isin(labels[zs], organs), labels[zs], 0)
+    return kept
+
+
+def dice(result: Segmentation, truth: np.ndarray) -> dict[int, float]:
+    found = result.labels.data
+    return {
+        v: float(2 * ((found == v) & (truth == v)).sum() / ((found == v).sum() + (truth == v).sum())) for v in (1, 2)
+    }
+
+
+def segment(models: Any, query: Volume, supports: list[Support], **more: Any) -> Segmentation:
+    return finish(segment_volume(query, supports, models=models, **{"settings": FAST, **more}))
+
+
+def test_within_a_scan_both_organs_are_carried_from_one_slice(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    result = segment(models, query, [Support(query, only(truth, [7]), NAMES)])
+    assert min(dice(result, truth).values()) > 0.93
+    assert result.labels.labels == NAMES
+    assert result.labels.data.dtype == np.uint8
+    np.testing.assert_array_equal(result.labels.affine, query.affine)
+    assert sorted(result.probability) == [1, 2]
+    assert all(p.dtype == np.float16 and p.shape == query.shape for p in result.probability.values())
+    assert models.encoded == []  # nothing is matched, so nothing is encoded
+
+
+@pytest.mark.parametrize("given_range", [False, True])
+def test_across_scans_both_organs_are_found(models: Any, two_organs: Callable[..., Any], given_range: bool) -> None:
+    (query, truth), (other, labels) = two_organs(shift=3, seed=1), two_organs()
+    slice_range = (3, 11) if given_range else None
+    result = segment(models, query, [Support(other, only(labels, [4, 7, 9]))], slice_range=slice_range)
+    assert min(dice(result, truth).values()) > 0.65  # organs of four cells, features without training
+    spans = result.report["organ_ranges"]
+    assert {s["origin"] for s in spans.values()} == {"given" if given_range else "height"}
+    assert sorted(models.encoded) == sorted([query.content_hash, other.content_hash])
+
+
+def test_organs_labelled_here_are_carried_and_the_others_matched(models: Any, two_organs: Callable[..., Any]) -> None:
+    (query, truth), (other, labels) = two_organs(shift=2, seed=1), two_organs()
+    supports = [Support(query, only(truth, [7], (1,))), Support(other, only(labels, [4, 7, 9], (1, 2)))]
+    result = segment(models, query, supports, slice_range=(3, 11))
+    assert min(dice(result, truth).values()) > 0.65  # organs of four cells, features without training
+    assert list(result.report["organ_ranges"]) == ["2"]
+
+
+def test_painted_slices_stay_exactly_as_painted(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    painted = only(truth, [6], (1,))
+    painted[6, 10:12, 50:53] = 1  # nonsense, but the user's own
+    painted[9, 30:40, 30:40] = 2
+    result = segment(models, query, [Support(query, painted)])
+    for z, organ in ((6, 1), (9, 2)):
+        np.testing.assert_array_equal(result.labels.data[z] == organ, painted[z] == organ)
+
+
+def test_a_correction_on_a_further_slice_changes_the_result_there(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    before = segment(models, query, [Support(query, only(truth, [7], (1,)))])
+    gone = only(truth, [7], (1,))
+    gone[9, 20:24, 14:18] = 1  # the user says: here it is this small
+    after = segment(models, query, [Support(query, gone)])
+    assert (after.labels.data[9] == 1).sum() == 16 < (before.labels.data[9] == 1).sum()
+
+
+def test_the_same_scan_read_again_counts_as_itself(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    again = Volume(query.data.copy(), query.affine, "MR")
+    support = only(truth, [7])
+    one, two = (segment(models, query, [Support(v, support)]) for v in (query, again))
+    np.testing.assert_array_equal(one.labels.data, two.labels.data)
+    assert two.report["organ_ranges"] == {}
+
+
+def test_outside_the_range_there_is_no_organ(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    result = segment(models, query, [Support(query, only(truth, [7]))], slice_range=(5, 9))
+    assert np.flatnonzero(result.labels.data.any((1, 2))).tolist() == [5, 6, 7, 8]
+    assert result.report["slice_range"] == [5, 9]
+
+
+def test_equal_requests_give_equal_results_and_keep_their_inputs(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    data, support = query.data.copy(), Support(query, only(truth, [7]))
+    mask = support.mask.copy()
+    first, second = (segment(models, query, [support]) for _ in range(2))
+    np.testing.assert_array_equal(first.labels.data, second.labels.data)
+    np.testing.assert_array_equal(query.data, data)
+    np.testing.assert_array_equal(support.mask, mask)
+
+
+def test_an_organ_with_a_high_label_is_not_folded_into_another(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    high = np.where(only(truth, [7], (1,)) == 1, 300, 0)
+    result = segment(models, query, [Support(query, high)])
+    assert set(np.unique(result.labels.data)) == {0, 300}
+    assert result.labels.data.dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("chosen", "with_propagator", "within", "told"),
+    [
+        ("auto", True, True, "learned"),
+        ("auto", False, True, "random-walker"),
+        ("auto", True, False, "learned"),
+        ("auto", False, False, "prototypes"),
+        ("random-walker", True, True, "random-walker"),
+        ("prototypes", True, True, "prototypes"),
+        ("prototypes", False, False, "prototypes"),
+    ],
+)
+def test_the_method_is_the_best_the_weights_allow_or_the_one_asked_for(
+    request: pytest.FixtureRequest,
+    two_organs: Callable[..., Any],
+    chosen: str,
+    with_propagator: bool,
+    within: bool,
+    told: str,
+) -> None:
+    models = request.getfixturevalue("models" if with_propagator else "models_without_propagator")
+    (query, truth), (other, labels) = two_organs(seed=1), two_organs()
+    support = Support(query, only(truth, [6, 7])) if within else Support(other, only(labels, [6, 7]))
+    settings = dataclasses.replace(PROTOTYPES, method=chosen)  # type: ignore[arg-type]
+    result = segment(models, query, [support], settings=settings)
+    assert result.report["method"] == told
+    assert (told in result.report["seconds"]) or not within
+    assert min(dice(result, truth).values()) > 0.5
+
+
+def test_without_a_propagator_the_learned_method_is_refused(
+    models_without_propagator: Any, two_organs: Callable[..., Any]
+) -> None:
+    query, truth = two_organs()
+    with pytest.raises(SettingsError, match="method 'learned' needs weights with a propagator; choose 'auto'"):
+        segment(
+            models_without_propagator,
+            query,
+            [Support(query, only(truth, [7]))],
+            settings=SegmentSettings(method="learned"),
+        )
+
+
+def test_a_random_walker_does_not_cross_to_another_scan(models: Any, two_organs: Callable[..., Any]) -> None:
+    (query, _), (other, labels) = two_organs(seed=1), two_organs()
+    with pytest.raises(SettingsError, match="a random walker cannot cross to another scan; choose 'auto'"):
+        segment(models, query, [Support(other, labels)], settings=SegmentSettings(method="random-walker"))
+
+
+def test_an_unknown_refinement_is_refused_before_any_work(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    steps = segment_volume(
+        query, [Support(query, only(truth, [7]))], models=models, settings=SegmentSettings(refine="holes, sharpen")
+    )
+    with pytest.raises(SettingsError, match="no refinement step is called 'sharpen'"):
+        next(steps)
+
+
+def test_no_example_is_told(models: Any, two_organs: Callable[..., Any]) -> None:
+    with pytest.raises(SupportError, match="no labelled example was given"):
+        segment(models, two_organs()[0], [])
+
+
+@pytest.mark.parametrize("text", ["", "holes", "connected, holes", "smooth connected holes random-walk"])
+def test_refinement_steps_are_those_named_in_order(
+    models: Any, two_organs: Callable[..., Any], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_medssl.oneshot.refine import refiners
+
+    called: list[str] = []
+
+    def spied(name: str, step: Any) -> Any:
+        def call(probability: np.ndarray, context: Any) -> np.ndarray:
+            called.append(name)
+            assert sorted(context.anchors) == [7]
+            return step(probability, context)  # type: ignore[no-any-return]
+
+        return call
+
+    monkeypatch.setattr(refiners, "_factories", {n: spied(n, refiners[n]) for n in refiners})
+    query, truth = two_organs()
+    settings = dataclasses.replace(FAST, refine=text)
+    segment(models, query, [Support(query, only(truth, [7], (1,)))], settings=settings)
+    assert called == text.replace(",", " ").split()
+
+
+def test_the_report_is_ready_for_json_and_says_what_was_done(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    report = segment(models, query, [Support(query, only(truth, [7]), NAMES)]).report
+    told = json.loads(json.dumps(report, allow_nan=False))
+    assert told["method"] == "learned"
+    assert told["organs"] == {"1": "liver", "2": "spleen"}
+    assert told["slice_range"] is None
+    assert set(told["seconds"]) == {"learned", "refine"}
+    assert all(s >= 0 for s in told["seconds"].values())
+    assert told["warnings"] == []
+
+
+def test_progress_is_told_and_work_can_be_stopped(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    reports: list[Progress] = []
+    support = [Support(query, only(truth, [7]))]
+    finish(segment_volume(query, support, models=models, settings=FAST), reports.append)
+    assert len(reports) > 3
+    assert all(0 <= r.fraction <= 1 and r.label for r in reports)
+    steps = segment_volume(query, support, models=models, settings=FAST)
+    next(steps)
+    steps.close()
+
+
+def maps(**values: list[float]) -> dict[int, np.ndarray]:
+    return {int(k[1:]): np.array(v, np.float16).reshape(-1, 1, 1) for k, v in values.items()}
+
+
+def test_the_most_probable_organ_wins_where_any_reaches_the_threshold() -> None:
+    found = compete(maps(o1=[0.9, 0.4, 0.6, 0.0, 0.5], o5=[0.8, 0.45, 0.7, 0.5, 0.2]), 0.5, None)
+    assert found.ravel().tolist() == [1, 0, 5, 5, 1]
+    assert found.dtype == np.uint8
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.3, 0.99])
+def test_the_threshold_is_inclusive_in_the_precision_of_the_maps(threshold: float) -> None:
+    just = np.float16(threshold)
+    below = np.nextafter(just, np.float16(0))
+    assert compete(maps(o3=[float(just), float(below)]), threshold, None).ravel().tolist() == [3, 0]
+
+
+def test_competition_stays_in_the_range() -> None:
+    assert compete(maps(o1=[1.0] * 5), 0.5, (1, 3)).ravel().tolist() == [0, 1, 1, 0, 0]
