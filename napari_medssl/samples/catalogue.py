@@ -49,11 +49,12 @@ _FOLDERS = (
 def samples() -> dict[str, Sample]:
     """The samples that can be opened on this computer, by name; those to download come last."""
     found = [
-        Sample("phantom-ct", "abdomen phantom, CT", "made here", "BSD-3-Clause", partial(phantom, "CT")),
-        Sample("phantom-mr", "abdomen phantom, T2 MR", "made here", "BSD-3-Clause", partial(phantom, "MR")),
+        Sample("phantom-ct", "abdomen phantom, CT", "made here", "BSD-3-Clause", partial(phantom, "CT"), _ABDOMEN),
+        Sample("phantom-mr", "abdomen phantom, T2 MR", "made here", "BSD-3-Clause", partial(phantom, "MR"), _ABDOMEN),
     ]
     if mni_available():
-        found.append(Sample("mni", "MNI152 T1 brain template, 1 mm", "nilearn", "ICBM, free to use", load_mni))
+        title = "MNI152 T1 brain template, 1 mm"
+        found.append(Sample("mni", title, "nilearn", "ICBM, free to use", load_mni, ("lateral ventricles",)))
     folder = data_folder()
     for name, inside, title, licence in _FOLDERS:
         if folder is not None and (folder / inside / "images").is_dir():

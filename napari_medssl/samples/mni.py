@@ -7,16 +7,22 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from napari_medssl.io import read
 from napari_medssl.labels import PALETTE, Label
 from napari_medssl.samples.registry import SampleError
 from napari_medssl.volume import Volume
 
-TISSUE_LABELS = (Label(1, "grey matter", PALETTE[0]), Label(2, "white matter", PALETTE[1]))
+STRUCTURES = (
+    Label(1, "grey matter", PALETTE[0]),
+    Label(2, "white matter", PALETTE[1]),
+    Label(3, "lateral ventricles", PALETTE[2]),
+)
 
 _FILE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 _HALF = 128  # the tissue maps hold probabilities as bytes, 255 being certain
+_DEEP_MM = 20.0  # from the surface of the brain: between 20 and 25 mm only the lateral ventricles are one large piece
 
 
 def mni_available() -> bool:
@@ -26,9 +32,10 @@ def mni_available() -> bool:
 
 
 def load_mni() -> tuple[Volume, Volume]:
-    """T1 (Z, Y, X) uint8 at 1 mm without skull, and its tissues: 1 grey matter, 2 white matter.
+    """T1 (Z, Y, X) uint8 at 1 mm without skull, and its parts: 1 grey matter, 2 white matter, 3 lateral ventricles.
 
-    A voxel belongs to the likelier of the two tissues where that has a probability of at least one half.
+    A voxel belongs to the likelier of the two tissues where that has a probability of at least one half. The lateral
+    ventricles are the largest connected part that is neither, 20 mm or more below the surface of the brain.
     Source: Fonov and others 2011, ICBM 152 nonlinear symmetric 2009a.
 
     Raises SampleError when nilearn is not installed or no longer carries the files.
@@ -41,7 +48,18 @@ def load_mni() -> tuple[Volume, Volume]:
     tissues = np.zeros(t1.shape, np.uint8)
     tissues[(grey >= _HALF) & (grey >= white)] = 1
     tissues[(white >= _HALF) & (white > grey)] = 2
-    return t1, t1.like(tissues, TISSUE_LABELS)
+    tissues[_ventricles(t1.data > 0, grey.astype(np.int16) + white < _HALF)] = 3
+    return t1, t1.like(tissues, STRUCTURES)
+
+
+def _ventricles(head: np.ndarray, fluid: np.ndarray) -> np.ndarray:
+    """(Z, Y, X) bool at 1 mm."""
+    deep = ndimage.distance_transform_edt(ndimage.binary_fill_holes(head)) > _DEEP_MM
+    parts, _ = ndimage.label(fluid & deep)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    found: np.ndarray = (parts == sizes.argmax()) & (parts > 0)
+    return found
 
 
 def _folder() -> Path | None:

@@ -70,25 +70,31 @@ def test_an_installed_package_looks_nowhere_by_itself(tmp_path, monkeypatch):
 
 
 def fake_nilearn(root: Path) -> None:
+    """A ball of white matter of 60 voxels across in the wheel's files, with a deep and a shallow hole of fluid."""
     data = root / "nilearn" / "datasets" / "data"
     data.mkdir(parents=True)
     (root / "nilearn" / "__init__.py").write_text("raise RuntimeError('nilearn must not be imported')\n")
-    grid = np.diag([1.0, 1.0, 1.0, 1.0])
-    values = {"t1": np.full((3, 4, 5), 90), "gm": np.zeros((3, 4, 5)), "wm": np.zeros((3, 4, 5))}
-    values["gm"][0, 0, :2] = (200, 127)
-    values["wm"][0, 0, 1:3] = (128, 255)
-    for kind, array in values.items():
-        write(data / f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz", Volume(array.astype(np.uint8), grid))
+    depth = 30 - np.linalg.norm(np.indices((64, 64, 64)) - 32, axis=0)
+    white, grey = np.where(depth > 0, 200, 0), np.zeros((64, 64, 64))
+    white[32, 32, 32:36] = 0  # deep
+    white[32, 32, 52:60] = 0  # larger, but near the surface
+    grey[32, 20, 20:23] = (230, 127, 128)
+    white[32, 20, 20:23] = (210, 126, 127)
+    for kind, array in {"t1": np.where(depth > 0, 90, 0), "gm": grey, "wm": white}.items():
+        volume = Volume(array.astype(np.uint8), np.eye(4))
+        write(data / f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz", volume)
 
 
-def test_mni_tissues_are_the_likelier_of_those_above_one_half(tmp_path, monkeypatch):
+def test_mni_parts_follow_the_tissue_probabilities(tmp_path, monkeypatch):
     fake_nilearn(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "nilearn", raising=False)
     assert "mni" in samples()
-    t1, tissues = mni.load_mni()
-    assert sorted(np.unique(tissues.data, return_counts=True)[1].tolist()) == [1, 2, 57]
-    assert [o.name for o in tissues.labels] == ["grey matter", "white matter"]
+    t1, parts = mni.load_mni()
+    where = [int((parts.data == organ.value).sum()) for organ in parts.labels]
+    assert [o.name for o in parts.labels] == ["grey matter", "white matter", "lateral ventricles"]
+    assert where[0] == 2, "the likelier tissue, where it has at least one half"
+    assert where[2] == 4, "the deep hole, not the larger one at the surface"
     assert t1.modality == "MR"
     assert "nilearn" not in sys.modules
 
