@@ -16,8 +16,11 @@ from napari_medssl.oneshot.baselines import best_prototype_scores, global_protot
 from napari_medssl.oneshot.prototype_settings import PrototypeSettings, ThresholdMode, threshold_mode
 from napari_medssl.oneshot.prototypes import Prototypes, extract_prototypes
 
-CORRELATION_BYTES = 64 * 2**20
-"""Largest correlation matrix held at once; query slices are scored in chunks that keep below it."""
+CORRELATION_BYTES = 8 * 2**20
+"""Largest correlation matrix held at once without gradients; more cells are scored in chunks. Small enough for a
+processor's cache, where it is fastest."""
+
+_SLICES = 8  # query slices brought to image resolution at once
 
 
 def predict(
@@ -37,8 +40,8 @@ def predict(
     organ: name, for the per-organ threshold. stride: image pixels per cell. size: (H, W) of the result, by default that
     of the masks.
 
-    Returns (Z, H, W) float32 in [0, 1]; above 0.5 is foreground. Memory beyond the result: at most
-    `CORRELATION_BYTES` and one chunk of float32 features and logits.
+    Returns (Z, H, W) float32 in [0, 1]; above 0.5 is foreground. Memory beyond the result: a few times
+    `CORRELATION_BYTES`, and float32 features and logits of 8 slices.
     Raises SupportError when the organ is on no support slice.
     """
     settings = settings or PrototypeSettings()
@@ -46,9 +49,9 @@ def predict(
     prototypes = learn_prototypes(support_features, support_masks, settings, mode=mode, stride=stride)
     height, width = size or (int(support_masks.shape[-2]), int(support_masks.shape[-1]))
     result = query_features.new_empty((len(query_features), height, width), dtype=torch.float32)
-    for start, stop in _chunks(query_features, prototypes):
-        logits = score_logits(query_features[start:stop], prototypes, settings)
-        result[start:stop] = foreground_probability(upsample(logits, (height, width)))
+    for start in range(0, len(query_features), _SLICES):
+        logits = score_logits(query_features[start : start + _SLICES], prototypes, settings)
+        result[start : start + _SLICES] = foreground_probability(upsample(logits, (height, width)))
     return result
 
 
@@ -64,12 +67,16 @@ def learn_prototypes(
 def score_logits(query: Tensor, prototypes: Prototypes, settings: PrototypeSettings) -> Tensor:
     """Scaled background and foreground scores of each feature cell: (Z, D, h, w) to (Z, 2, h, w).
 
-    Divide by `logit_scale` for the similarity in [-1, 1]. Differentiable in both arguments.
+    Divide by `logit_scale` for the similarity in [-1, 1]. Differentiable in both arguments; where no gradient is
+    wanted, the correlation matrix is never larger than `CORRELATION_BYTES`, however many slices and prototypes.
     """
     z, d, h, w = query.shape
     vectors = query.float().permute(0, 2, 3, 1).reshape(-1, d)  # (Z * h * w, D)
     score = correlation_weighted_scores if settings.method == "cowpro" else best_prototype_scores
-    sides = [score(vectors, side, settings) for side in (prototypes.background, prototypes.foreground)]
+    sides = [
+        torch.cat([score(part, side, settings) for part in torch.split(vectors, _rows(vectors, side))])
+        for side in (prototypes.background, prototypes.foreground)
+    ]
     return settings.logit_scale * torch.stack(sides).view(2, z, h, w).transpose(0, 1)
 
 
@@ -139,8 +146,8 @@ def merge_organs(probabilities: Mapping[int, Tensor], *, least: float = 0.5) -> 
     return labels
 
 
-def _chunks(query: Tensor, prototypes: Prototypes) -> list[tuple[int, int]]:
-    cells = query.shape[-2] * query.shape[-1]
-    width = max(len(prototypes.foreground), len(prototypes.background), query.shape[1])
-    step = max(1, CORRELATION_BYTES // (4 * cells * width))
-    return [(start, min(start + step, len(query))) for start in range(0, len(query), step)]
+def _rows(vectors: Tensor, prototypes: Tensor) -> int:
+    """Query vectors to score at once; all of them when the graph for the gradient keeps every matrix anyway."""
+    if torch.is_grad_enabled() and (vectors.requires_grad or prototypes.requires_grad):
+        return max(1, len(vectors))
+    return max(1, CORRELATION_BYTES // (4 * max(len(prototypes), vectors.shape[1])))
