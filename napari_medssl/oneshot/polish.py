@@ -1,4 +1,4 @@
-"""From a coarse match to the organ's outline: carry the surest slices through the rest."""
+"""From a coarse match to the organ's outline: carry the surest slices through the rest, and walk from them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from napari_medssl.oneshot.diffusion import diffuse_near
 from napari_medssl.oneshot.refine import RefineContext, refiners
 from napari_medssl.oneshot.transfer import OrganRange
 from napari_medssl.progress import Steps
@@ -13,7 +14,6 @@ from napari_medssl.volume import Volume
 
 Carry = Callable[[Mapping[int, Mapping[int, np.ndarray]]], Steps[dict[int, np.ndarray]]]
 _SEEDS = 3  # slices carried from: one in each third of what was found
-_TRUST = 0.5  # weight of the carried map against the match
 
 
 def polish_steps(
@@ -24,7 +24,10 @@ def polish_steps(
     query: Volume,
     limits: tuple[float, float],
 ) -> Steps[np.ndarray]:
-    """Mean of the match and of what its surest slices become when carried through the scan.
+    """Mean of three opinions: the match, its surest slices carried through the scan, and a random walker from them.
+
+    They fail in different ways: the match is coarse and confuses organs that look alike, the carried map runs past
+    the organ's ends, the walker leaks where edges are weak.
 
     found: (Z, Y, X) float32 probability from matching. span: slices it covers. carry: propagation from anchors.
     Returns (Z, Y, X) float32. When nothing was found, `found` is returned.
@@ -34,13 +37,19 @@ def polish_steps(
     seeds = sure_slices(clean, _SEEDS)
     if not seeds:
         return found
-    carried = yield from carry({1: {z: clean[z] >= 0.5 for z in seeds}})
-    total = np.zeros_like(found)
-    total[span.low : span.high] = found[span.low : span.high]
-    carried_map = carried[1].astype(np.float32)
-    for z in seeds:  # on its own seeds the carried map only repeats the match
-        carried_map[z] = clean[z]
-    return (1 - _TRUST) * total + _TRUST * carried_map
+    anchors = {z: clean[z] >= 0.5 for z in seeds}
+    carried = (yield from carry({1: anchors}))[1].astype(np.float32)
+    for z in seeds:  # there the carried map only repeats the match
+        carried[z] = clean[z]
+    walked = diffuse_near(query, anchors, clean, limits=limits).astype(np.float32)
+    for z in seeds:
+        walked[z] = clean[z]
+    outside = np.ones(len(found), bool)
+    outside[span.low : span.high] = False
+    clean[outside] = 0
+    if span.origin == "given":
+        walked[outside] = 0
+    return (clean + carried + walked) / 3
 
 
 def sure_slices(probability: np.ndarray, count: int) -> list[int]:

@@ -85,7 +85,8 @@ def propagate_steps(
     active = [w for w in walkers if w.walking and w.track.idle < settings.patience]
     done, longest = 0, max((abs(w.last - w.z) for w in active), default=0)
     while active:
-        _advance(active, anchors, canvas, network, settings, stride)
+        with torch.inference_mode():  # not around the yield: the caller would compute in it too
+            _advance(active, anchors, canvas, network, settings, stride)
         active = [w for w in active if w.walking and w.track.idle < settings.patience]
         done += stride
         yield Progress(min(done, longest), longest, "following the organ through the slices")

@@ -161,20 +161,19 @@ def _carry(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[
     network = run.models.propagator
     if network is None:
         raise SettingsError("these weights hold no propagator")
-    with torch.inference_mode():
-        return (
-            yield from propagate_steps(
-                run.query,
-                anchors,
-                network,
-                run.settings.propagation,
-                limits=run.limits,
-                device=run.models.device,
-                slice_range=run.slice_range,
-                tracks=run.models.tracks,
-                identity=run.models.weights_hash,
-            )
+    return (
+        yield from propagate_steps(
+            run.query,
+            anchors,
+            network,
+            run.settings.propagation,
+            limits=run.limits,
+            device=run.models.device,
+            slice_range=run.slice_range,
+            tracks=run.models.tracks,
+            identity=run.models.weights_hash,
         )
+    )
 
 
 def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> Steps[Maps]:
