@@ -17,7 +17,8 @@ LINES = [
 
 
 def test_every_command_has_a_row():
-    assert re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE) == list(COMMANDS)
+    first_table = PAGE[: PAGE.index("## ")]
+    assert re.findall(r"^\| `(\w+)` \|", first_table, re.MULTILINE) == list(COMMANDS)
 
 
 @pytest.mark.parametrize("line", LINES)
