@@ -122,8 +122,8 @@ def label_bytes(labels: Volume, case: Case) -> np.ndarray:
     """(Z, Y, X) uint8 labels; raises FormatError when a value does not fit, because it would turn into another."""
     if labels.data.size and not 0 <= labels.data.min() <= labels.data.max() <= 255:
         raise FormatError(
-            f"{case.labels or case.image} has labels from {labels.data.min()} to {labels.data.max()}; training takes 0 to 255, "
-            "renumber them first"
+            f"{case.labels or case.image} has labels from {labels.data.min()} to {labels.data.max()}; "
+            "training takes 0 to 255, renumber them first"
         )
     return labels.data.astype(np.uint8)
 
