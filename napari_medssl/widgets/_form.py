@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from magicgui.widgets import create_widget
+from magicgui.widgets import CheckBox, create_widget
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
@@ -17,10 +17,11 @@ from napari_medssl.settings import check
 
 S = TypeVar("S")
 _UNLIMITED = 10**6
+_UNITS = {"_mm": "mm", "_ml": "ml", "_percent": "%"}
 
 
 class SettingsForm(QWidget, Generic[S]):
-    """Entries for every field a person can edit; advanced ones and nested settings are folded away.
+    """Entries for every field a person can edit; advanced ones and each nested group are folded away.
 
     Fields of other types than numbers, choices, switches and text keep the value they had. Signal `changed` is
     emitted at every edit.
@@ -80,7 +81,7 @@ class SettingsForm(QWidget, Generic[S]):
             form: SettingsForm[Any] = SettingsForm(value)
             form.changed.connect(self.changed)
             self._nested[field.name] = form
-            _layout(self._folded).addRow(folded(_title(field.name), form))
+            _layout(self._plain).addRow(folded(_title(field.name), form))
             return
         entry = _entry(self._start, field)
         if entry is None:
@@ -119,6 +120,8 @@ def _entry(settings: Any, field: dataclasses.Field[Any]) -> ValueWidget[Any] | N
         return None
     entry = create_widget(value=value, annotation=hint, name=field.name, options=options)
     assert isinstance(entry, ValueWidget)  # every type let through above has a value
+    if isinstance(entry, CheckBox):
+        entry.text = ""  # the row has its name already
     return entry
 
 
@@ -128,8 +131,10 @@ def _step(value: float) -> float:
 
 
 def _title(name: str) -> str:
-    words = name.replace("_mm", " (mm)").replace("_ml", " (ml)").replace("_percent", " (%)").replace("_", " ")
-    return words[:1].upper() + words[1:]
+    for ending, unit in _UNITS.items():
+        if name.endswith(ending):
+            name = f"{name.removesuffix(ending)} ({unit})"
+    return name[:1].upper() + name[1:].replace("_", " ")
 
 
 def _rows() -> QWidget:

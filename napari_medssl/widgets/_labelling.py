@@ -9,8 +9,9 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_medssl.errors import MedSSLError
 from napari_medssl.labels import Label
-from napari_medssl.widgets._layers import name_organs, organs_of, scan_of
+from napari_medssl.widgets._layers import name_organs, organs_of
 from napari_medssl.widgets._notify import tell_error
+from napari_medssl.widgets._scan import scan_of
 from napari_medssl.widgets._support import add_support, describe, organs_or_default, support_for, take_slice
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Labelling(QObject):
         self._settled = QTimer(self)
         self._settled.setSingleShot(True)
         self._settled.setInterval(SETTLE_MS)
-        self._settled.timeout.connect(self._on_settled)
+        self._settled.timeout.connect(self.edited)
         panel.organs.changed.connect(self._on_organs)
         panel.organs.selected.connect(self._on_selected)
         panel.organs.removed.connect(self._on_organ_removed)
@@ -125,11 +126,8 @@ class Labelling(QObject):
             self._followed.data_setitem(np.nonzero(np.asarray(self._followed.data) == value), 0)
 
     def _on_painted(self, event: Any = None) -> None:
-        self._settled.start()
-
-    def _on_settled(self) -> None:
         self._panel.support_text.setText(describe(self.support))
-        self.edited.emit()
+        self._settled.start()
 
     def _on_layer_removed(self, event: Any) -> None:
         if event.value is self._followed:

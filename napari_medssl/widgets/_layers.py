@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_medssl.errors import GeometryError, MedSSLError
+from napari_medssl.errors import GeometryError
 from napari_medssl.geometry import display_scale, display_translate
 from napari_medssl.intensity import window_limits
 from napari_medssl.labels import Label, default_label
@@ -91,13 +90,13 @@ def features(labels: Sequence[Label]) -> dict[str, list[Any]]:
 
 def organs_of(layer: Labels) -> tuple[Label, ...]:
     """The organs a Labels layer names; present values without a name get a default."""
-    return tuple(_facts(layer).get("labels", ())) or complete((), np.asarray(layer.data))
+    return tuple(facts_of(layer).get("labels", ())) or complete((), np.asarray(layer.data))
 
 
 def name_organs(layer: Labels, organs: Sequence[Label]) -> None:
     """Give a Labels layer names and colours, keeping its brush's label."""
     selected = layer.selected_label
-    _facts(layer)["labels"] = tuple(organs)
+    facts_of(layer)["labels"] = tuple(organs)
     layer.colormap = colormap(organs)
     layer.features = features(organs)
     layer.selected_label = selected
@@ -105,73 +104,24 @@ def name_organs(layer: Labels, organs: Sequence[Label]) -> None:
 
 def role_of(layer: Layer) -> tuple[str, Any]:
     """What the plugin made a layer for ("support", "result", "probability" or ""), and the id of its scan's layer."""
-    facts = _facts(layer)
+    facts = facts_of(layer)
     return facts.get("role", ""), facts.get("of")
 
 
 def mark(layer: Layer, **facts: Any) -> None:
     """Add facts to a layer's own entry."""
-    _facts(layer).update(facts)
+    facts_of(layer).update(facts)
 
 
 def report_of(layer: Layer) -> dict[str, Any]:
     """Where a result layer comes from; empty for other layers."""
-    return dict(_facts(layer).get("report", {}))
+    return dict(facts_of(layer).get("report", {}))
 
 
-def _facts(layer: Layer) -> dict[str, Any]:
+def facts_of(layer: Layer) -> dict[str, Any]:
+    """Our entry in a layer's metadata, to be read or added to."""
     facts: dict[str, Any] = layer.metadata.setdefault(KEY, {})
     return facts
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """What a run needs of a layer, taken in the GUI thread; `volume` does the slow part anywhere."""
-
-    name: str
-    data: Any  # array-like (Z, Y, X): NumPy, or lazy
-    template: Volume | None
-    affine: Affine
-
-    def volume(self) -> Volume:
-        """The layer as a Volume; voxels that are not numbers become the darkest value, said so in the notes.
-
-        Raises MedSSLError when no voxel is a number.
-        """
-        data = np.asarray(self.data)
-        if self.template is not None and self.template.data is data and _finite(data):
-            return self.template
-        data, notes = _repaired(data, self.name)
-        if self.template is None:
-            return Volume(data, self.affine, notes=notes)
-        volume = self.template.like(data)
-        return Volume(data, volume.affine, volume.modality, (), volume.native, volume.source, notes)
-
-
-def scan_of(layer: Layer | None) -> Scan:
-    """Check that a layer can be segmented and take what a run needs.
-
-    Raises MedSSLError with a sentence for: no layer, colour, multiscale, not 3 axes, no voxel.
-    """
-    if layer is None:
-        raise MedSSLError("no scan is open; open a CT or MR (File > Open, or drop it on the window) and choose it")
-    if getattr(layer, "rgb", False):
-        raise MedSSLError(
-            f"'{layer.name}' is a colour (RGB) picture; a scan has one grey value per voxel. "
-            "Right-click the layer and choose Split RGB, or open the scan itself"
-        )
-    if layer.multiscale:
-        raise MedSSLError(f"'{layer.name}' is a multiscale image; open the scan at full resolution as one array")
-    shape = tuple(int(n) for n in layer.data.shape)
-    if len(shape) != 3:
-        hint = "open the whole series, not one slice" if len(shape) < 3 else "choose one of its volumes"
-        raise MedSSLError(f"'{layer.name}' has {len(shape)} axes {shape}; a scan needs 3 (Z, Y, X): {hint}")
-    if 0 in shape:
-        raise MedSSLError(f"'{layer.name}' is empty (shape {shape}); open a scan that has voxels")
-    template = _facts(layer).get("volume")
-    if template is not None and template.shape != shape:
-        template = None  # cropped or resampled in the viewer: its place is now the layer's own transform
-    return Scan(layer.name, layer.data, template, layer_affine(layer))
 
 
 def layer_affine(layer: Layer) -> Affine:
@@ -199,7 +149,7 @@ def volume_to_save(layer: Layer, labels: Sequence[Label] = ()) -> Volume:
     data = np.asarray(layer.data)
     if data.ndim != 3:
         raise GeometryError(f"'{layer.name}' has {data.ndim} axes; only volumes with 3 axes (Z, Y, X) can be saved")
-    template = _facts(layer).get("volume")
+    template = facts_of(layer).get("volume")
     if isinstance(template, Volume) and template.shape == data.shape:
         return template.like(data, tuple(labels))
     return Volume(data, layer_affine(layer), labels=tuple(labels))
@@ -210,21 +160,3 @@ def layer_from(data: Any, attributes: Mapping[str, Any], kind: str) -> Layer:
     from napari.layers import Layer
 
     return Layer.create(data, dict(attributes), kind)
-
-
-def _finite(data: np.ndarray) -> bool:
-    return data.dtype.kind != "f" or bool(np.isfinite(data).all())
-
-
-def _repaired(data: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    if _finite(data):
-        return data, ()
-    good = np.isfinite(data)
-    if not good.any():
-        raise MedSSLError(f"no voxel of '{name}' is a number (all are NaN or infinite); open the scan again")
-    count = int(data.size - good.sum())
-    note = (
-        f"{count} voxels of '{name}' are not numbers (NaN or infinite) and count as black; "
-        "if the result looks wrong near them, repair the scan and run again"
-    )
-    return np.where(good, data, data[good].min()), (note,)

@@ -16,7 +16,7 @@ from napari_medssl.widgets._export import ask_path, export_steps
 from napari_medssl.widgets._history import History
 from napari_medssl.widgets._layers import name_organs, organs_of, report_of, volume_to_save
 from napari_medssl.widgets._notify import tell, tell_error
-from napari_medssl.widgets._results import show_result
+from napari_medssl.widgets._results import show_probability, show_result
 from napari_medssl.widgets._support import made_for
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Outcome(QObject):
         panel.undo_button.clicked.connect(lambda: self.undo())
         panel.redo_button.clicked.connect(lambda: self.redo())
         panel.truth.chosen.connect(lambda _: self.count())
+        panel.probability.toggled.connect(self._on_probability)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
@@ -151,6 +152,12 @@ class Outcome(QObject):
         layer = show_result(self._viewer, image, result, probability=self._panel.probability.isChecked())
         self.refresh()
         self.shown.emit(layer)
+
+    def _on_probability(self, wanted: bool) -> None:
+        image = self._image
+        present = self._history(image).present if image is not None else None
+        if image is not None and present is not None and self.layer is not None:
+            show_probability(self._viewer, image, present, wanted=wanted)
 
     def _on_layer_removed(self, event: Any) -> None:
         self.refresh()

@@ -48,6 +48,8 @@ class SegmentPanel(QWidget):
         self.take_button = _button(
             "Correct this slice", "Copy the result of the slice on show into the support, ready for the brush"
         )
+        self.source = LayerChooser(viewer, is_truth, none="(none)")
+        self.use_button = _button("Use this slice", "Copy the slice on show from these labels into the support")
         self.other = OtherScan(viewer)
         self.range = SliceRange()
         self.form: SettingsForm[SegmentSettings] = SettingsForm(SegmentSettings())
@@ -74,7 +76,7 @@ class SegmentPanel(QWidget):
                 self.organs,
                 self.tools,
                 self.support_text,
-                folded("Labelled other scan", self.other),
+                folded("From existing labels", self._existing()),
             )
         )
         column.addWidget(
@@ -113,6 +115,16 @@ class SegmentPanel(QWidget):
 
     def _switches(self) -> QWidget:
         return _row(self.live, self.probability)
+
+    def _existing(self) -> QWidget:
+        box = QWidget()
+        rows = QFormLayout(box)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addRow(_text("Labels of this scan, slice by slice:"))
+        rows.addRow(self.source, self.use_button)
+        rows.addRow(_text("A labelled other scan, as it is:"))
+        rows.addRow(self.other)
+        return box
 
     def _advanced(self) -> QWidget:
         box = QWidget()

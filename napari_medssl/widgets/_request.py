@@ -14,7 +14,8 @@ from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.oneshot.support import Support
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.widgets._engine import EngineHandle
-from napari_medssl.widgets._layers import Scan, organs_of, scan_of
+from napari_medssl.widgets._layers import organs_of
+from napari_medssl.widgets._scan import Scan, scan_of
 from napari_medssl.widgets._support import check_mask
 
 if TYPE_CHECKING:

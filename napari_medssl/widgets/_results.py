@@ -76,7 +76,7 @@ def show_result(viewer: ViewerModel, image: Image, result: Segmentation, *, prob
         layer.data = data
     mark(layer, role="result", of=image.unique_id, volume=result.labels, report=result.report)
     name_organs(layer, organs)
-    _show_probability(viewer, image, result, wanted=probability)
+    show_probability(viewer, image, result, wanted=probability)
     return layer
 
 
@@ -95,7 +95,7 @@ def _add_result(viewer: ViewerModel, image: Image, data: np.ndarray, organs: tup
     return layer
 
 
-def _show_probability(viewer: ViewerModel, image: Image, result: Segmentation, *, wanted: bool) -> None:
+def show_probability(viewer: ViewerModel, image: Image, result: Segmentation, *, wanted: bool) -> None:
     """One Image per organ in its colour; removed again when not wanted."""
     old = {layer.metadata["medssl"].get("organ"): layer for layer in _probability_layers(viewer, image)}
     organs = {label.value: label for label in result.labels.labels}
@@ -122,7 +122,7 @@ def _add_probability(viewer: ViewerModel, image: Image, label: Label, data: np.n
     colors = Colormap([[0, 0, 0, 0], [*(c / 255 for c in label.color), 1.0]], name=f"medssl {label.color}")
     layer: Image = viewer.add_image(
         data, name=f"{image.name} {label.name} probability", colormap=colors, contrast_limits=(0, 1), opacity=0.7,
-        blending="additive", visible=False, **transform_of(image),
+        blending="additive", visible=True, **transform_of(image),
     )  # fmt: skip
     return layer
 

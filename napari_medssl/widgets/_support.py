@@ -9,21 +9,18 @@ import numpy as np
 from napari_medssl.errors import SupportError
 from napari_medssl.labels import Label, default_label
 from napari_medssl.widgets._layers import (
-    Scan,
     colormap,
     features,
     mark,
     name_organs,
     organs_of,
     role_of,
-    scan_of,
 )
+from napari_medssl.widgets._scan import Scan, scan_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer
-
-    from napari_medssl.oneshot.support import Support
 
 
 def support_for(viewer: ViewerModel, image: Image) -> Labels | None:
@@ -116,13 +113,6 @@ def take_slice(target: Labels, source: Labels, z: int) -> int:
     y, x = np.nonzero(mask[z] != target.data[z])
     target.data_setitem((np.full_like(y, z), y, x), mask[z][y, x])
     return int(np.count_nonzero(mask[z]))
-
-
-def support_of(scan: Scan, mask: np.ndarray, labels: tuple[Label, ...]) -> Support:
-    """A Support for the engine. Raises SupportError for a wrong shape or an empty mask."""
-    from napari_medssl.oneshot.support import Support
-
-    return Support(scan.volume(), mask, labels)
 
 
 def check_mask(mask: np.ndarray, scan: Scan, name: str) -> None:

@@ -72,7 +72,7 @@ def _read(place: Path) -> Volume:
         return _read_dicom(place)
     if suffix_of(place) == ".seg.nrrd" or table_path(place).is_file():
         return _labelled(read(place, labels=True))
-    volume = read(place)
+    volume = read(place, index=_choose_of_4d(place))
     if volume.modality == "CT" or not looks_like_labels(volume.data):
         return volume
     return _labelled(read(place, labels=True))
@@ -84,7 +84,8 @@ def _read_dicom(place: Path) -> Volume:
     found = find(place)
     if found.segmentations and not found.series:
         return _labelled(read(place, labels=True))
-    return read(place, series=_choose_series(place, found.series))
+    series, index = _choose_series(place, found.series)
+    return read(place, series=series, index=index)
 
 
 def _labelled(volume: Volume) -> Volume:
@@ -94,19 +95,43 @@ def _labelled(volume: Volume) -> Volume:
     return dataclasses.replace(volume, labels=complete(volume.labels, volume.data) or (default_label(1),))
 
 
-def _choose_series(place: Path, series: Sequence[Series]) -> str | None:
-    """Ask which series of a DICOM folder to open; None when there is one, or nobody to ask."""
-    if len(series) < 2 or _viewer() is None:
+def _choose_series(place: Path, series: Sequence[Series]) -> tuple[str | None, int | None]:
+    """Ask which volume of a DICOM folder to open, as UID and index; nothing when there is one, or nobody to ask."""
+    offered: dict[str, tuple[str, int]] = {}
+    for one in series:
+        for at, stack in enumerate(one.stacks):
+            name = f"{one}; volume {at}: {stack}" if len(one.stacks) > 1 else str(one)
+            offered[name] = (one.uid, at)
+    if len(offered) < 2 or _viewer() is None:
+        return None, None
+    return offered[_ask(f"{place.name} holds {len(offered)} volumes. Open which?", list(offered))]
+
+
+def _choose_of_4d(place: Path) -> int | None:
+    """Ask which volume of a 4D NIfTI file to open; None when there is one, or nobody to ask."""
+    if _viewer() is None or suffix_of(place) not in (".nii", ".nii.gz"):
         return None
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        shape: tuple[int, ...] = getattr(nibabel.load(place), "shape", ())
+    except (ImageFileError, OSError, EOFError, ValueError):
+        return None  # reading it says what is wrong
+    if len(shape) != 4 or shape[3] < 2:
+        return None
+    offered = [f"volume {at}" for at in range(shape[3])]
+    return offered.index(_ask(f"{place.name} holds {shape[3]} volumes. Open which?", offered))
+
+
+def _ask(question: str, offered: list[str]) -> str:
+    """The user's choice. Raises FormatError when there is none, which ends the opening."""
     from qtpy.QtWidgets import QInputDialog
 
-    offered = {str(one): one.uid for one in series}
-    choice, accepted = QInputDialog.getItem(
-        None, "Open DICOM folder", f"{place.name} holds {len(series)} series. Open which?", list(offered), 0, False
-    )
+    choice, accepted = QInputDialog.getItem(None, "Open a scan", question, offered, 0, False)
     if not accepted:
-        raise FormatError(f"no series of {place} was chosen, so nothing was opened")
-    return offered[choice]
+        raise FormatError("no volume was chosen, so nothing was opened")
+    return str(choice)
 
 
 def _viewer() -> Any:

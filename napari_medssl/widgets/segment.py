@@ -15,12 +15,13 @@ from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.volume import Volume
 from napari_medssl.widgets._engine import EngineHandle, engine_for
 from napari_medssl.widgets._labelling import Labelling
-from napari_medssl.widgets._layers import KEY, scan_of
+from napari_medssl.widgets._layers import KEY
 from napari_medssl.widgets._notify import tell, tell_error, tell_notes
 from napari_medssl.widgets._orientation import show_orientation
 from napari_medssl.widgets._outcome import Outcome
 from napari_medssl.widgets._panel import SegmentPanel
 from napari_medssl.widgets._request import request_of
+from napari_medssl.widgets._scan import scan_of
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -99,6 +100,14 @@ class OneShotWidget(QWidget):
             return False
         return self.labelling.take(self.result, self.current_slice())
 
+    def use_slice(self) -> bool:
+        """Copy the slice on show of the chosen labels into the support layer."""
+        source = self.panel.source.layer
+        if not isinstance(source, Labels):
+            tell("Choose a Labels layer of this scan first, then go to a labelled slice and press Use this slice.")
+            return False
+        return self.labelling.take(source, self.current_slice())
+
     def export(self, path: Path | None = None) -> bool:
         """Write the result with its report; asks for the path when none is given."""
         return self.outcome.export(path)
@@ -125,6 +134,7 @@ class OneShotWidget(QWidget):
         panel.image.chosen.connect(self._on_image)
         panel.segment_button.clicked.connect(lambda: self.segment())
         panel.take_button.clicked.connect(lambda: self.correct_slice())
+        panel.use_button.clicked.connect(lambda: self.use_slice())
         panel.export_button.clicked.connect(lambda: self.export())
         panel.table.jump.connect(self.go_to_slice)
         panel.work.running_changed.connect(self._on_running)

@@ -1,6 +1,6 @@
 """Drive the real widget in a real viewer window with mouse events, as a user would, and print what came of it as JSON.
 
-    python tests/widgets/drive_viewer.py SCAN OUT [--truth LABELS] [--organ NAME]
+    python tests/widgets/drive_viewer.py SCAN OUT [--truth LABELS] [--organs 1 2 ...]
 
 SCAN is a file, or "phantom MR" / "phantom CT". Screenshots and the saved mask go to OUT. It needs a display: start it
 under `xvfb-run -a -s "-screen 0 1400x900x24"` on a machine without one.
@@ -18,6 +18,7 @@ from typing import Any
 
 import napari
 import numpy as np
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari.layers import Labels
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
@@ -109,6 +110,8 @@ class Driver:
 
     def picture(self, name: str) -> None:
         """A screenshot of the whole window."""
+        for note in self.viewer.window._qt_window.findChildren(NapariQtNotification):
+            note.close()  # it would cover a letter of the orientation
         self.settle(0.4)
         path = self.out / f"{name}.png"
         self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
@@ -176,26 +179,29 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("scan")
     parser.add_argument("out", type=Path)
     parser.add_argument("--truth", type=Path)
-    parser.add_argument("--organ", type=int, default=1, help="label of the organ in the truth")
+    parser.add_argument("--organs", type=int, nargs="+", default=[1], help="labels of the organs in the truth")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     driver = Driver(options.out)
     widget, labels = driver.open(options.scan, options.truth)
-    true = np.asarray(labels.data) == options.organ
+    names = {label.value: label.name for label in labels.metadata["medssl"]["labels"]}
+    renumbered = sum((labels.data == organ) * np.uint8(at) for at, organ in enumerate(options.organs, 1))
+    true = renumbered == 1
     area = true.sum(axis=(1, 2))
-    z = int(area.argmax())
-    name = {label.value: label.name for label in labels.metadata["medssl"]["labels"]}[options.organ]
-    facts: dict[str, Any] = {"scan": options.scan, "organ": name, "slice": z}
+    z = int(np.prod([(renumbered == at).sum(axis=(1, 2)) for at in range(1, len(options.organs) + 1)], axis=0).argmax())
+    facts: dict[str, Any] = {"scan": options.scan, "organ": names[options.organs[0]], "slice": z}
 
     widget.go_to_slice(z)
     driver.picture("1-open")
-    widget.panel.organs.rename(1, name)
-    facts["clicks"] = label_by_clicks(driver, widget, true, z)
-    facts["click_iou"] = overlap(widget.support.data[z] > 0, true[z])
+    for at, organ in enumerate(options.organs, 1):
+        value = 1 if at == 1 else widget.panel.organs.add().value
+        widget.panel.organs.rename(value, names[organ])
+        clicks = label_by_clicks(driver, widget, renumbered == value, z)
+        facts.setdefault("clicks", clicks)
+    facts["click_iou"] = overlap(widget.support.data[z] == 1, true[z])
     driver.picture("2-click")
 
-    same = labels.data == options.organ
-    truth = driver.viewer.add_labels(same.astype(np.uint8), name=f"true {name}", visible=False,
+    truth = driver.viewer.add_labels(renumbered, name="truth of these organs", visible=False,
                                      scale=labels.scale, translate=labels.translate, units=labels.units)  # fmt: skip
     widget.panel.truth.choose(truth)
     driver.viewer.layers.selection.active = widget.support

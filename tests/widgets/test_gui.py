@@ -62,7 +62,7 @@ def test_a_phantom_from_the_sample_menu(tmp_path: Path) -> None:
 
 def test_a_real_scan(tmp_path: Path, shared_data: Path) -> None:
     scan, truth = (shared_data / "chaos_t2" / kind / _REAL for kind in ("images", "labels"))
-    check(drive(tmp_path, str(scan), "--truth", str(truth), "--organ", "3"), tmp_path)
+    check(drive(tmp_path, str(scan), "--truth", str(truth), "--organs", "3"), tmp_path)
     source, saved = nibabel.load(scan), nibabel.load(tmp_path / "organs.nii.gz")
     assert saved.shape == source.shape
     np.testing.assert_allclose(saved.affine, source.affine, atol=1e-5)

@@ -19,10 +19,10 @@ from napari_medssl.widgets._layers import (
     layer_affine,
     name_organs,
     organs_of,
-    scan_of,
     volume_to_save,
 )
 from napari_medssl.widgets._orientation import edge_letters, show_orientation
+from napari_medssl.widgets._scan import scan_of
 
 ALL_48 = [(p, s) for p in permutations(range(3)) for s in product((1, -1), repeat=3)]
 

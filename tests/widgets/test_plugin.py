@@ -193,3 +193,35 @@ def test_volume_without_a_file_is_saved_from_its_layer(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.data, data)
     assert back.spacing_mm == pytest.approx((2.0, 1.0, 0.5))
     np.testing.assert_allclose(back.affine[:3, 3], [0, 0, 10], atol=1e-6)
+
+
+def test_one_volume_of_a_4d_file_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = np.random.default_rng(0).normal(100, 9, (4, 5, 6, 3)).astype(np.float32)
+    path = tmp_path / "series.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), path)
+    asked: list[tuple[str, list[str]]] = []
+
+    def answer(question: str, offered: list[str]) -> str:
+        asked.append((question, offered))
+        return offered[2]
+
+    monkeypatch.setattr("napari_medssl.widgets.reader._ask", answer)
+    ((first, _, _),) = read_layers(str(path))  # nobody to ask: the first, as the reader's note says
+    assert asked == []
+    monkeypatch.setattr("napari_medssl.widgets.reader._viewer", ViewerModel)
+    ((third, _, _),) = read_layers(str(path))
+    assert asked == [("series.nii.gz holds 3 volumes. Open which?", ["volume 0", "volume 1", "volume 2"])]
+    np.testing.assert_allclose(np.sort(first.ravel()), np.sort(data[..., 0].ravel()))
+    np.testing.assert_allclose(np.sort(third.ravel()), np.sort(data[..., 2].ravel()))
+
+
+def test_one_volume_of_a_dicom_folder_is_asked_for(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shared_data / "dicom" / "chaos_t1dual_case10"
+    monkeypatch.setattr("napari_medssl.widgets.reader._viewer", ViewerModel)
+    monkeypatch.setattr("napari_medssl.widgets._notify.show_warning", lambda text: None)
+    monkeypatch.setattr("napari_medssl.widgets.reader._ask", lambda question, offered: offered[1])
+    ((data, _, kind),) = read_layers(str(folder))
+    assert kind == "image"
+    expected = read(folder, index=1)
+    np.testing.assert_array_equal(data, expected.data)
+    assert not np.array_equal(data, read(folder, index=0).data)

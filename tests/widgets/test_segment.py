@@ -140,7 +140,11 @@ def test_probability_layers_appear_and_go(widget: OneShotWidget, run: Run) -> No
     np.testing.assert_allclose(layer.extent.world, widget.viewer.layers["scan"].extent.world)
     assert widget.image is widget.viewer.layers["scan"]  # it is not offered as a scan
     widget.panel.probability.setChecked(False)
-    run(widget)
+    assert "scan organ 1 probability" not in widget.viewer.layers
+    widget.panel.probability.setChecked(True)  # no new run is needed
+    assert "scan organ 1 probability" in widget.viewer.layers
+    widget.panel.undo_button.click()
+    widget.panel.probability.setChecked(False)
     assert "scan organ 1 probability" not in widget.viewer.layers
 
 
@@ -228,6 +232,26 @@ def test_correct_this_slice_copies_the_result(widget: OneShotWidget, run: Run) -
     assert support.mode == "paint"
     support.undo()
     assert not support.data[4].any()
+
+
+def test_slice_of_existing_labels_becomes_a_support(
+    widget: OneShotWidget, engine: FakeEngine, run: Run, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_medssl.widgets.segment.tell", told.append)
+    assert not widget.use_slice()
+    assert "Choose a Labels layer" in told[-1]
+    mask = np.zeros((6, 10, 12), np.uint8)
+    mask[3, 4:7, 4:7] = 4
+    widget.panel.source.choose(widget.viewer.add_labels(mask, name="mine"))
+    widget.go_to_slice(1)
+    widget.panel.use_button.click()
+    assert "has no label on slice 1" in told[-1]
+    widget.go_to_slice(3)
+    widget.panel.use_button.click()
+    np.testing.assert_array_equal(widget.support.data, mask)
+    assert [label.value for label in widget.panel.organs.organs] == [1, 4]
+    run(widget)
+    assert engine.calls[0][1][0].slices == (3,)
 
 
 def test_organ_names_and_colours_reach_layers_and_engine(widget: OneShotWidget, engine: FakeEngine, run: Run) -> None:
