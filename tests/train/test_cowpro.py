@@ -19,7 +19,6 @@ from napari_medssl.errors import FormatError, SettingsError, WeightsError
 from napari_medssl.io import write
 from napari_medssl.models.bundle import load_bundle, load_module
 from napari_medssl.models.encoder import build_encoder
-from napari_medssl.oneshot.episodes import EpisodeSettings
 from napari_medssl.oneshot.superpixels import SuperpixelSettings
 from napari_medssl.progress import finish
 from napari_medssl.samples.phantom import phantom
@@ -317,14 +316,14 @@ def test_adapting_to_a_scan_does_not_harm_it_and_leaves_the_encoder_alone() -> N
     assert prototype_dice(adapted.encoder, image, labels) >= prototype_dice(encoder, image, labels)
 
 
-def test_an_adaptation_that_does_not_help_is_dropped() -> None:
+@pytest.mark.parametrize(("after", "kept"), [(0.4, False), (0.5, True)])
+def test_an_adaptation_that_does_harm_is_dropped(after: float, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.5, after])
+    monkeypatch.setattr(cowpro, "held_out_dice", lambda *_: next(scores))
     image, _ = phantom("MR", shape=(4, 64, 64), seed=3)
     torch.manual_seed(0)
     encoder = build_encoder("slice-resnet", width=8, channels=16, in_slices=1, input_size=64)
-    settings = cowpro.AdaptSettings(
-        iterations=3, learning_rate=10.0, checks=4, superpixels=SuperpixelSettings(min_size=800),
-        episodes=EpisodeSettings(cyclic="off"),
-    )  # fmt: skip
+    settings = cowpro.AdaptSettings(iterations=1, superpixels=SuperpixelSettings(min_size=800))
     adapted = finish(cowpro.adapt_encoder(encoder, [image], settings))
-    assert adapted.encoder is (adapted.encoder if adapted.kept else encoder)
-    assert adapted.kept == (adapted.after >= adapted.before)
+    assert (adapted.before, adapted.after, adapted.kept) == (0.5, after, kept)
+    assert (adapted.encoder is encoder) == (not kept)
