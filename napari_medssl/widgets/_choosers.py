@@ -69,7 +69,7 @@ class LayerChooser(QComboBox):
         self._announce()
 
     def detach(self) -> None:
-        """Stop listening to the viewer."""
+        """Stop listening to the viewer; touches no Qt, so it may come after the widget's end."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self._viewer.layers.events.removed.disconnect(self.refresh)
         self._viewer.layers.events.reordered.disconnect(self.refresh)

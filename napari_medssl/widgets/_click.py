@@ -69,6 +69,11 @@ class ClickTool(QObject):
         else:
             self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
 
+    def stop(self) -> None:
+        """Give up superpixels that are still being cut."""
+        for job in self._jobs.values():
+            job.cancel()
+
     def click(self, position: tuple[float, ...], *, remove: bool = False) -> None:
         """Do what a click at a world position does. Outside the scan nothing happens."""
         image, support = self._image, self._support

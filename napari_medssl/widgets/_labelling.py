@@ -89,8 +89,10 @@ class Labelling(QObject):
         return True
 
     def detach(self) -> None:
-        """Stop listening to the viewer."""
-        self._follow(None)
+        """Stop listening to viewer and layers; touches no Qt, so it may come after the widget's end."""
+        if self._followed is not None:
+            self._followed.events.paint.disconnect(self._on_painted)
+            self._followed.events.selected_label.disconnect(self._on_layer_label)
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
     def _follow(self, support: Labels | None) -> None:

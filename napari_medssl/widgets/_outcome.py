@@ -125,7 +125,7 @@ class Outcome(QObject):
         return started
 
     def detach(self) -> None:
-        """Stop listening to the viewer."""
+        """Stop counting and listening; touches no Qt, so it may come after the widget's end."""
         self._panel.table.stop()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 

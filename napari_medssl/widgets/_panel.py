@@ -66,6 +66,13 @@ class SegmentPanel(QWidget):
         self.export_button = _button("Export…", "Save the result on the scan's own grid")
         self._arrange()
 
+    def detach(self) -> None:
+        """Stop work and listening; touches no Qt, so it may come after the widget's end."""
+        for chooser in (self.image, self.source, self.truth, self.other.image, self.other.labels):
+            chooser.detach()
+        self.tools.detach()
+        self.work.detach()
+
     def _arrange(self) -> None:
         content = QWidget()
         column = QVBoxLayout(content)

@@ -87,6 +87,13 @@ class SupportTools(QWidget):
         self._support.mode = _TOOLS[tool][1]
         self._mark(tool)
 
+    def detach(self) -> None:
+        """Stop listening to viewer and layer; touches no Qt, so it may come after the widget's end."""
+        if self._support is not None:
+            self._support.events.mode.disconnect(self._on_mode)
+        self.click.switch(False)
+        self.click.stop()
+
     @property
     def tool(self) -> str:
         """The tool in hand."""

@@ -164,6 +164,11 @@ class WorkBar(QWidget):
         self.cancel_button.setEnabled(False)
         self.label.setText(why)
 
+    def detach(self) -> None:
+        """Cancel without a word; touches no Qt, so it may come after the widget's end."""
+        if self._job is not None:
+            self._job.cancel()
+
     def _on_progress(self, progress: Progress) -> None:
         self.bar.setRange(0, 1000 if progress.total > 1 else 0)  # of one single step nothing can be told: busy
         self.bar.setValue(round(1000 * progress.fraction))

@@ -125,9 +125,15 @@ class OneShotWidget(QWidget):
 
     def closeEvent(self, event: Any) -> None:
         """Stop what is running and stop listening; the engine stays for the viewer's other widgets."""
-        self.panel.work.cancel()
-        self.panel.tools.click.switch(False)
+        self._detach()
         super().closeEvent(event)
+
+    def _detach(self) -> None:
+        # Also after the Qt object's end: napari destroys a closed dock without asking it, and a run may be under way.
+        self.panel.detach()
+        self.labelling.detach()
+        self.outcome.detach()
+        self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
     def _connect(self) -> None:
         panel = self.panel
@@ -138,6 +144,7 @@ class OneShotWidget(QWidget):
         panel.export_button.clicked.connect(lambda: self.export())
         panel.table.jump.connect(self.go_to_slice)
         panel.work.running_changed.connect(self._on_running)
+        self.destroyed.connect(lambda: self._detach())
         self.labelling.edited.connect(self._on_edited)
         self.labelling.organs_changed.connect(self.outcome.name_organs)
         self.viewer.layers.events.removed.connect(self._on_layer_removed)

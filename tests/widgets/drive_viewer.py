@@ -23,7 +23,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, label
 
 from napari_medssl.widgets.segment import OneShotWidget
 
@@ -165,13 +165,28 @@ def segment(driver: Driver, widget: OneShotWidget, picture: str) -> dict[str, An
 
 
 def correct(driver: Driver, widget: OneShotWidget, true: np.ndarray, z: int) -> None:
-    """Take over the result of another slice and paint over the organ's middle."""
+    """Take over the result of another slice, paint the organ's middle and wipe away what lies outside it."""
     widget.go_to_slice(z)
     driver.press(widget.panel.take_button)
+    widget.panel.organs.select(1)
+    image = widget.image
+    assert image is not None
+
+    def along(mask: np.ndarray) -> list[tuple[float, ...]]:
+        return [tuple(image.data_to_world((z, y, x))) for y, x in np.argwhere(mask)[::3]]
+
     y, x = middle(true[z])
-    assert widget.image is not None
-    driver.stroke([tuple(widget.image.data_to_world((z, y, x + dx))) for dx in range(-4, 5, 2)])
+    core = np.zeros_like(true[z])
+    core[y, max(0, x - 4) : x + 5] = True
+    driver.stroke(along(core))
     driver.wait(lambda: bool(widget.support.data[z].any()), "the brush stroke")
+    driver.press(widget.panel.tools.buttons["erase"])
+    widget.support.brush_size = 3
+    wrong = (widget.support.data[z] == 1) & ~true[z]
+    parts, n = label(wrong)
+    for part in range(1, n + 1):
+        if (parts == part).sum() > 8:
+            driver.stroke(along(parts == part))
 
 
 def main(arguments: list[str]) -> int:

@@ -464,20 +464,30 @@ def test_export_through_the_widget(
     assert widget.result is not None
 
 
+@pytest.mark.parametrize("closed_first", [True, False])
 def test_closing_the_widget_cancels_and_stops_listening(
-    viewer: ViewerModel, scan: Image, engine: FakeEngine, qtbot: QtBot
+    viewer: ViewerModel, scan: Image, engine: FakeEngine, qtbot: QtBot, closed_first: bool
 ) -> None:
     widget = OneShotWidget(viewer, EngineHandle(lambda device: engine))
     go_on = threading.Event()
     engine.before_step = lambda step: assert_set(go_on)
-    paint(widget, 2)
+    callbacks = len(viewer.mouse_drag_callbacks)
+    widget.panel.tools.buttons["click"].click()
+    support = paint(widget, 2)
     assert widget.segment()
     qtbot.waitUntil(lambda: bool(engine.calls))
-    widget.close()
+    if closed_first:
+        widget.close()
     widget.deleteLater()
     qtbot.wait(50)
     go_on.set()
     qtbot.waitUntil(lambda: engine.closed)
     assert engine.steps_done <= 2
-    viewer.add_image(np.zeros((2, 3, 4)))
-    viewer.layers.clear()  # nothing of the dead widget answers
+    assert len(viewer.mouse_drag_callbacks) == callbacks
+    # Nothing of the dead widget answers, although Python still holds it.
+    support.mode = "paint"
+    support.selected_label = 7
+    support.data_setitem((np.array([0]), np.array([0]), np.array([0])), 7)
+    viewer.add_image(np.zeros((2, 3, 4)), name="new").name = "newer"
+    viewer.layers.clear()
+    assert widget.engine.closed
