@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_medssl.oneshot.diffusion import diffuse_steps
+from napari_medssl.oneshot.diffusion import diffuse_near, diffuse_steps
 from napari_medssl.progress import finish
 from napari_medssl.volume import Volume
 
@@ -83,3 +83,40 @@ def test_organs_are_solved_one_by_one_with_progress() -> None:
 def test_one_slice_is_given_back_as_it_was_labelled() -> None:
     mask = cylinder(20, 1)
     np.testing.assert_array_equal(diffuse(mask, [0])[0], mask[0])
+
+
+def near(mask: np.ndarray, carried: np.ndarray, z: int, spacing_z_mm: float = 3.0) -> np.ndarray:
+    query = Volume(scan(mask).data, np.diag([1.0, 1.0, spacing_z_mm, 1.0])[:, [2, 1, 0, 3]])
+    return diffuse_near(query, {z: mask[z]}, carried, limits=(0, 1))
+
+
+@pytest.mark.parametrize("side", [48, 300])  # the larger region is solved more coarsely
+def test_near_the_carried_map_the_organ_is_found(side: int) -> None:
+    mask = cylinder(side, 9)
+    found = near(mask, np.where(mask, 0.9, 0.0).astype(np.float16), 4)
+    assert found.shape == mask.shape
+    assert found.dtype == np.float16
+    assert dice(found > 0.5, mask) > 0.9
+
+
+def test_a_carried_map_that_has_run_past_the_end_is_not_followed() -> None:
+    mask = cylinder(48, 13)
+    carried = np.where(mask, 0.9, 0.0).astype(np.float16)
+    mask[9:] = False  # here the organ has ended, the carried map has not
+    found = near(mask, carried, 4)
+    assert dice(found > 0.5, mask) > 0.9
+    assert (found[10:] > 0.5).mean() < 0.01
+
+
+def test_far_from_the_carried_map_nothing_is_found() -> None:
+    mask = cylinder(80, 7)
+    twin = np.roll(mask, -40, 2)  # looks alike, and is not suspected
+    query = Volume(scan(mask | twin).data, np.diag([1.0, 1.0, 3.0, 1.0])[:, [2, 1, 0, 3]])
+    found = diffuse_near(query, {3: mask[3]}, np.where(mask, 0.9, 0.0).astype(np.float16), limits=(0, 1))
+    assert (found[twin & ~mask] > 0.5).mean() < 0.02
+
+
+def test_without_a_carried_map_the_labelled_slice_says_where_to_look() -> None:
+    mask = cylinder(48, 7)
+    found = near(mask, np.zeros(mask.shape, np.float16), 3)
+    assert dice(found[2:5] > 0.5, mask[2:5]) > 0.85

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from napari_medssl.oneshot import polish as module
 from napari_medssl.oneshot.polish import polish_steps, sure_slices
 from napari_medssl.oneshot.transfer import OrganRange
 from napari_medssl.progress import Progress, Steps, finish
@@ -14,7 +15,7 @@ from napari_medssl.volume import Volume
 
 SHAPE = (12, 20, 20)
 WHOLE = OrganRange(0, 12, "all")
-QUERY = Volume(np.zeros(SHAPE, np.float32), np.eye(4))
+QUERY = Volume(np.random.default_rng(0).random(SHAPE, np.float32), np.eye(4))
 
 
 def found(first: int = 2, stop: int = 11, value: float = 0.8) -> np.ndarray:
@@ -67,16 +68,29 @@ def test_nothing_found_gives_no_seeds_and_is_given_back() -> None:
     assert carry.anchors == {}
 
 
-def test_the_result_lies_between_match_and_carried_map() -> None:
+@pytest.fixture
+def walker(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """A random walker that answers 0 everywhere, and the labelled slices it was given."""
+    asked: list[list[int]] = []
+
+    def walk(query: Volume, slices: Mapping[int, np.ndarray], carried: np.ndarray, **_: object) -> np.ndarray:
+        asked.append(sorted(slices))
+        return np.zeros(SHAPE, np.float16)
+
+    monkeypatch.setattr(module, "diffuse_near", walk)
+    return asked
+
+
+def test_the_result_is_the_mean_of_match_carried_map_and_walker(walker: list[list[int]]) -> None:
     carry = Carry(0.2)
     result = polish(found(), carry)
     assert sorted(carry.anchors) == sure_slices(found(), 3)
+    assert walker == [sorted(carry.anchors)]
     between = [z for z in range(2, 11) if z not in carry.anchors]
-    inside = result[between, 5:15, 5:15]
-    assert inside.min() > 0.2
-    assert inside.max() < 0.8
+    np.testing.assert_allclose(result[between, 5:15, 5:15], (0.8 + 0.2 + 0) / 3, atol=1e-3)
 
 
+@pytest.mark.usefixtures("walker")
 def test_on_its_seeds_the_match_speaks_alone() -> None:
     carry = Carry(0.0)
     result = polish(found(), carry)
@@ -94,7 +108,19 @@ def test_seeds_are_cleaned_of_specks() -> None:
     assert not any(mask[1:3, 1:3].any() for mask in carry.anchors.values())
 
 
+@pytest.mark.usefixtures("walker")
 def test_outside_the_span_the_match_does_not_count() -> None:
-    result = polish(found(), Carry(0.0), OrganRange(4, 8, "given"))
-    seeds = sure_slices(found(), 3)
-    assert all(result[z].max() < 0.05 for z in (0, 1, 11) if z not in seeds)
+    given = found()
+    given[[0, 1, 11], 5:15, 5:15] = 0.7  # less sure than the rest, so no seeds
+    result = polish(given, Carry(0.0), OrganRange(2, 11, "given"))
+    assert result[[0, 1, 11]].max() == 0
+
+
+def test_three_honest_opinions_find_the_organ() -> None:
+    truth = found() > 0.5
+    image = Volume((0.2 + 0.5 * truth + 0.02 * QUERY.data).astype(np.float32), np.eye(4))
+    rng = np.random.default_rng(0)
+    match = np.clip(np.where(truth, 0.7, 0.2) + rng.normal(0, 0.1, SHAPE), 0, 1).astype(np.float32)
+    steps = polish_steps(match, WHOLE, carry=Carry(0.5), query=image, limits=(0, 1))
+    result = finish(steps) >= 0.5
+    assert 2 * (result & truth).sum() / (result.sum() + truth.sum()) > 0.97

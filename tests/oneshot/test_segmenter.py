@@ -59,7 +59,7 @@ def test_across_scans_both_organs_are_found(models: Any, two_organs: Callable[..
     (query, truth), (other, labels) = two_organs(shift=3, seed=1), two_organs()
     slice_range = (3, 11) if given_range else None
     result = segment(models, query, [Support(other, only(labels, [4, 7, 9]))], slice_range=slice_range)
-    assert min(dice(result, truth).values()) > 0.65  # organs of four cells, features without training
+    assert min(dice(result, truth).values()) > 0.6  # organs of four cells, features without training
     spans = result.report["organ_ranges"]
     assert {s["origin"] for s in spans.values()} == {"given" if given_range else "height"}
     assert sorted(models.encoded) == sorted([query.content_hash, other.content_hash])
@@ -69,7 +69,7 @@ def test_organs_labelled_here_are_carried_and_the_others_matched(models: Any, tw
     (query, truth), (other, labels) = two_organs(shift=2, seed=1), two_organs()
     supports = [Support(query, only(truth, [7], (1,))), Support(other, only(labels, [4, 7, 9], (1, 2)))]
     result = segment(models, query, supports, slice_range=(3, 11))
-    assert min(dice(result, truth).values()) > 0.65  # organs of four cells, features without training
+    assert min(dice(result, truth).values()) > 0.6  # organs of four cells, features without training
     assert list(result.report["organ_ranges"]) == ["2"]
 
 
@@ -255,3 +255,15 @@ def test_the_threshold_is_inclusive_in_the_precision_of_the_maps(threshold: floa
 
 def test_competition_stays_in_the_range() -> None:
     assert compete(maps(o1=[1.0] * 5), 0.5, (1, 3)).ravel().tolist() == [0, 1, 1, 0, 0]
+
+
+def test_without_a_share_the_random_walker_has_no_say(
+    models: Any, two_organs: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, truth = two_organs()
+    support = [Support(query, only(truth, [7]))]
+    both = segment(models, query, support, slice_range=(4, 12))
+    monkeypatch.setattr("napari_medssl.oneshot.segmenter.diffuse_near", lambda *a, **k: pytest.fail("asked"))
+    alone = segment(models, query, support, slice_range=(4, 12), settings=dataclasses.replace(FAST, walker_share=0.0))
+    assert min(dice(alone, truth).values()) > 0.8
+    assert np.abs(both.probability[1] - alone.probability[1]).max() > 0.01
