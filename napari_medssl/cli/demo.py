@@ -88,16 +88,17 @@ def _show(
         )
     organs = choose_organs(truth, args.organs.split(",") if args.organs else entry.organs)
     support = one_slice_each(scan, truth, organs)
-    folder.mkdir(parents=True, exist_ok=True)
     places = Places(folder / "result.nii.gz", folder / "overlay.png")
     inputs = {name: folder / f"{name}.nii.gz" for name in ("scan", "support", "truth")}
-    check_outputs([*places.all(), *inputs.values()], force=args.force)
+    if folder.exists():
+        check_outputs([*places.all(), *inputs.values()], force=args.force)
 
     console.say(f"{entry.title} ({entry.licence}): {' x '.join(map(str, scan.shape))} voxels")
     job = Job(scan, support, settings, truth=truth.data)
     given = ", ".join(f"{organ.name} {job.labelled[organ.value][0]}" for organ in organs)
     console.say(f"one labelled slice per organ: {given}\n")
     done = run_job(engine, job, console)
+    folder.mkdir(parents=True, exist_ok=True)  # only now, so that a cancelled run leaves nothing
     save(done, job, places, facts={"command": ["medssl", *args.argv], "sample": entry.name, "licence": entry.licence})
     for name, volume in (("scan", scan), ("support", scan.like(support.mask, support.labels)), ("truth", truth)):
         write(inputs[name], volume)

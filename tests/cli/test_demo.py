@@ -70,6 +70,15 @@ def test_a_folder_of_ones_own_labelled_scans(small, capsys):
     assert "has no labelled scan 'p6'; it has: p5.nii.gz" in capsys.readouterr().err
 
 
+def test_a_cancelled_demo_leaves_nothing(small, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_medssl.cli.segmenting.run_job", interrupted)
+    assert demo("phantom-ct", "--organs", "liver") == 130
+    assert not (small / "output").exists()
+
+
 def test_samples_are_listed(small, capsys):
     assert main(["demo", "--list"]) == 0
     out = capsys.readouterr().out
