@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from napari_medssl.labels import Label
+from napari_medssl.models.features import FeatureStack
 from napari_medssl.models.slices import mask_to_frame, out_of_frame
 from napari_medssl.oneshot.cowpro import learn_prototypes, score_logits
+from napari_medssl.oneshot.parts import serving_slices
 from napari_medssl.oneshot.prototype_settings import threshold_mode
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.support import Support
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 16
 
+Pair = tuple[Support, FeatureStack]
+
 
 def reference_steps(
     query: Volume,
@@ -31,35 +36,59 @@ def reference_steps(
     models: Models,
     settings: SegmentSettings,
     slice_range: tuple[int, int] | None,
+    across: bool,
 ) -> Steps[dict[int, np.ndarray]]:
     """Foreground probability (Z, Y, X) float16 of every organ by prototypes alone (S58-S60, S62).
 
-    All labelled slices give one union of prototypes for the whole range.
+    With `settings.parts`, a given `slice_range` and supports on other scans (`across`), each labelled slice serves
+    its part of the range, as published; otherwise all labelled slices give one union of prototypes.
     """
     stack = yield from models.features_steps(query)
-    stacks = []
+    pairs: list[Pair] = []
     for support in supports:
-        stacks.append((yield from models.features_steps(support.volume)))
-    low, high = slice_range or (0, query.shape[0])
+        pairs.append((support, (yield from models.features_steps(support.volume))))
+    span = slice_range or (0, query.shape[0])
+    by_part = settings.parts and across and slice_range is not None
     maps = {}
     for i, organ in enumerate(organs):
         yield Progress(i, len(organs), f"matching {organ.name}")
-        features, masks = [], []
-        for support, s in zip(supports, stacks, strict=True):
-            rows = [z for z in support.slices if (support.mask[z] == organ.value).any()]
-            if rows:
-                features.append(s.data[rows].float())
-                masks.append(mask_to_frame(support.mask[rows] == organ.value, s.frame))
+        found = np.zeros(query.shape, np.float16)
         with torch.inference_mode():
-            mode = threshold_mode(settings.prototypes, organ.name)
-            prototypes = learn_prototypes(
-                torch.cat(features), torch.cat(masks), settings.prototypes, mode=mode, stride=stack.stride
-            )
-            found = np.zeros(query.shape, np.float16)
-            for start in range(low, high, _CHUNK):
-                stop = min(start + _CHUNK, high)
-                scores = score_logits(stack.data[start:stop], prototypes, settings.prototypes)
-                logits = out_of_frame(scores[:, 1] - scores[:, 0], stack.frame)
-                found[start:stop] = torch.sigmoid(logits).numpy().astype(np.float16)
+            for rows, labelled in _shares(pairs, organ.value, span, by_part=by_part):
+                found[rows] = _match(stack, rows, *_examples(labelled, organ.value), settings, organ.name)
         maps[organ.value] = found
     return maps
+
+
+def _shares(
+    pairs: Sequence[Pair], organ: int, span: tuple[int, int], *, by_part: bool
+) -> Iterator[tuple[list[int], list[tuple[Pair, list[int]]]]]:
+    """Query slices together with the labelled slices of each support that serve them."""
+    holding = [(p, [z for z in p[0].slices if (p[0].mask[z] == organ).any()]) for p in pairs]
+    holding = [(p, slices) for p, slices in holding if slices]
+    rows = list(range(*span))
+    if not by_part:
+        yield from ((rows[a : a + _CHUNK], holding) for a in range(0, len(rows), _CHUNK))
+        return
+    serving = [serving_slices(slices, span) for _, slices in holding]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for z in rows:
+        groups.setdefault(tuple(s[z] for s in serving), []).append(z)
+    for key, members in groups.items():
+        yield members, [(p, [z]) for (p, _), z in zip(holding, key, strict=True)]
+
+
+def _examples(labelled: Sequence[tuple[Pair, list[int]]], organ: int) -> tuple[Tensor, Tensor]:
+    """Features (N, D, h, w) and masks (N, S, S) of labelled slices."""
+    features = [stack.data[slices].float() for (_, stack), slices in labelled]
+    masks = [mask_to_frame(s.mask[slices] == organ, stack.frame) for (s, stack), slices in labelled]
+    return torch.cat(features), torch.cat(masks)
+
+
+def _match(
+    stack: FeatureStack, rows: list[int], features: Tensor, masks: Tensor, settings: SegmentSettings, name: str
+) -> np.ndarray:
+    mode = threshold_mode(settings.prototypes, name)
+    prototypes = learn_prototypes(features, masks, settings.prototypes, mode=mode, stride=stack.stride)
+    scores = score_logits(stack.data[rows], prototypes, settings.prototypes)
+    return torch.sigmoid(out_of_frame(scores[:, 1] - scores[:, 0], stack.frame)).numpy().astype(np.float16)

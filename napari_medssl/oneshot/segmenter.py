@@ -20,6 +20,7 @@ from napari_medssl.oneshot.anchors import anchors_of, organs_of, split_supports,
 from napari_medssl.oneshot.diffusion import diffuse_near, diffuse_steps
 from napari_medssl.oneshot.polish import polish_steps
 from napari_medssl.oneshot.propagation import propagate_steps
+from napari_medssl.oneshot.quadrants import organ_region
 from napari_medssl.oneshot.reference import reference_steps
 from napari_medssl.oneshot.refine import RefineContext, refiners
 from napari_medssl.oneshot.result import Segmentation
@@ -97,6 +98,8 @@ def segment_volume(
     if foreign:
         probability.update((yield from _across(run, elsewhere, foreign)))
     probability = {o.value: probability[o.value] for o in organs}
+    for organ in organs:
+        _restrict(run, probability, organ, supports)
     yield from _refine(run, probability, anchors, names)
     labels = compete(probability, settings.threshold, slice_range)
     _restore_painted(labels, anchors)
@@ -132,7 +135,13 @@ def _within(
     if method == "prototypes":
         chosen = [o for o in organs if o.value in anchors]
         maps = yield from reference_steps(
-            run.query, here, chosen, models=run.models, settings=run.settings, slice_range=run.slice_range
+            run.query,
+            here,
+            chosen,
+            models=run.models,
+            settings=run.settings,
+            slice_range=run.slice_range,
+            across=False,
         )
     elif method == "random-walker":
         maps = yield from diffuse_steps(run.query, anchors, limits=run.limits, slice_range=run.slice_range)
@@ -181,7 +190,13 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
     if method == "prototypes":
         start = time.perf_counter()
         maps = yield from reference_steps(
-            run.query, supports, organs, models=run.models, settings=run.settings, slice_range=run.slice_range
+            run.query,
+            supports,
+            organs,
+            models=run.models,
+            settings=run.settings,
+            slice_range=run.slice_range,
+            across=True,
         )
         run.timed("prototypes", start)
         return maps
@@ -225,6 +240,15 @@ def _match(
         raise SupportError(f"{organ.name} is labelled on no slice of any example; paint it on at least one slice")
     run.ranges[str(organ.value)] = {"low": span.low, "high": span.high, "origin": span.origin}
     return torch.sigmoid(out_of_frame(total / count, stack.frame)).numpy(), span
+
+
+def _restrict(run: _Run, probability: Maps, organ: Label, supports: Sequence[Support]) -> None:
+    """Keep an organ in its quadrants (S63), when the settings ask for it."""
+    labelled = [(s.volume, s.mask == organ.value) for s in supports if (s.mask == organ.value).any()]
+    region = organ_region(run.query, run.settings.quadrants, organ=organ.name, supports=labelled)
+    run.warnings.extend(region.warnings)
+    if region.weight is not None:
+        probability[organ.value] = (probability[organ.value] * region.weight).astype(np.float16)
 
 
 def _span(

@@ -8,6 +8,7 @@ from typing import Literal
 from napari_medssl.intensity import IntensitySettings
 from napari_medssl.oneshot.propagation import PropagationSettings
 from napari_medssl.oneshot.prototype_settings import PrototypeSettings
+from napari_medssl.oneshot.quadrants import QuadrantSettings
 from napari_medssl.settings import setting
 
 Method = Literal["auto", "learned", "random-walker", "prototypes"]
@@ -35,4 +36,8 @@ class SegmentSettings:
     intensity: IntensitySettings = field(default_factory=IntensitySettings)
     propagation: PropagationSettings = field(default_factory=PropagationSettings)
     prototypes: PrototypeSettings = field(default_factory=PrototypeSettings)
+    quadrants: QuadrantSettings = field(default_factory=QuadrantSettings)
+    parts: bool = setting(
+        True, "prototype method across scans with a given range: each labelled slice serves its part", advanced=True
+    )
     seed: int = setting(0, "seed, kept in the report", ge=0, advanced=True)

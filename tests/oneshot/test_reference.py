@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 def run(models: Any, query: Any, supports: list[Support], **more: Any) -> dict[int, np.ndarray]:
     organs = [default_label(v) for v in (1, 2)]
-    given = {"settings": FINE, "slice_range": None, **more}
+    given = {"settings": FINE, "slice_range": None, "across": False, **more}
     return finish(reference_steps(query, supports, organs, models=models, **given))
 
 
@@ -69,3 +70,26 @@ def test_more_slices_than_one_chunk_give_the_same_as_fewer(models: Any, two_orga
     support = [Support(query, labels)]
     whole, part = run(models, query, support), run(models, query, support, slice_range=(15, 19))
     np.testing.assert_allclose(whole[1][15:19], part[1][15:19], atol=2e-3)
+
+
+def test_by_parts_each_labelled_slice_serves_its_third(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, _ = two_organs(depth=12, seed=3)
+    other, labels = two_organs(depth=12)
+    present = np.flatnonzero((labels == 1).any(axis=(1, 2)) & (labels == 2).any(axis=(1, 2)))
+    slices = [int(z) for z in (present[0], present[len(present) // 2], present[-1])]
+    labels[[z for z in range(12) if z not in slices]] = 0
+    together = run(models, query, [Support(other, labels)], slice_range=(3, 9), across=True)
+    for part, z in enumerate(slices):
+        one = np.where(np.arange(12)[:, None, None] == z, labels, 0)
+        rows = slice(3 + 2 * part, 5 + 2 * part)
+        alone = run(models, query, [Support(other, one)], slice_range=(3, 9), across=True)
+        np.testing.assert_allclose(together[1][rows], alone[1][rows], atol=2e-3)
+    union = run(
+        models,
+        query,
+        [Support(other, labels)],
+        slice_range=(3, 9),
+        across=True,
+        settings=dataclasses.replace(FINE, parts=False),
+    )
+    assert np.abs(union[1].astype(float) - together[1].astype(float)).max() > 1e-3

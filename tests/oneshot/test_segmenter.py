@@ -15,6 +15,7 @@ from napari_medssl.labels import Label
 from napari_medssl.oneshot import Segmentation, SegmentSettings, Support
 from napari_medssl.oneshot.propagation import PropagationSettings
 from napari_medssl.oneshot.prototype_settings import PrototypeSettings
+from napari_medssl.oneshot.quadrants import QuadrantSettings
 from napari_medssl.oneshot.segmenter import compete, segment_volume
 from napari_medssl.progress import Progress, finish
 from napari_medssl.volume import Volume
@@ -267,3 +268,17 @@ def test_without_a_share_the_random_walker_has_no_say(
     alone = segment(models, query, support, slice_range=(4, 12), settings=dataclasses.replace(FAST, walker_share=0.0))
     assert min(dice(alone, truth).values()) > 0.8
     assert np.abs(both.probability[1] - alone.probability[1]).max() > 0.01
+
+
+def test_a_quadrant_mask_keeps_an_organ_on_its_side(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    support = [Support(query, only(truth, [7]), NAMES)]
+    free = segment(models, query, support)
+    first = free.labels.data == 1
+    columns = np.flatnonzero(first.any(axis=(0, 1)))
+    side = "R" if columns.mean() < query.shape[2] / 2 else "L"
+    for wanted, kept in ((side, True), ({"R": "L", "L": "R"}[side], False)):
+        settings = dataclasses.replace(FAST, quadrants=QuadrantSettings(source="manual", manual=wanted))
+        found = segment(models, query, support, settings=settings).labels.data == 1
+        others = np.arange(len(truth)) != 7  # the painted slice stays as it is
+        assert (found[others] & first[others]).any() == kept
