@@ -15,7 +15,7 @@ from napari_medssl.labels import Label
 from napari_medssl.oneshot import Segmentation, SegmentSettings, Support
 from napari_medssl.oneshot.propagation import PropagationSettings
 from napari_medssl.oneshot.prototype_settings import PrototypeSettings
-from napari_medssl.oneshot.quadrants import QuadrantSettings
+from napari_medssl.oneshot.quadrants import QuadrantSettings, plane_directions
 from napari_medssl.oneshot.segmenter import compete, segment_volume
 from napari_medssl.progress import Progress, finish
 from napari_medssl.volume import Volume
@@ -276,8 +276,9 @@ def test_a_quadrant_mask_keeps_an_organ_on_its_side(models: Any, two_organs: Cal
     free = segment(models, query, support)
     first = free.labels.data == 1
     columns = np.flatnonzero(first.any(axis=(0, 1)))
-    side = "R" if columns.mean() < query.shape[2] / 2 else "L"
-    for wanted, kept in ((side, True), ({"R": "L", "L": "R"}[side], False)):
+    low, high = plane_directions(query)[1]
+    sides = (low, high) if columns.mean() < query.shape[2] / 2 else (high, low)
+    for wanted, kept in zip(sides, (True, False), strict=True):
         settings = dataclasses.replace(FAST, quadrants=QuadrantSettings(source="manual", manual=wanted))
         found = segment(models, query, support, settings=settings).labels.data == 1
         others = np.arange(len(truth)) != 7  # the painted slice stays as it is
