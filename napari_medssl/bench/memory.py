@@ -80,6 +80,11 @@ def _run_steps(command: list[str], label: str) -> Steps[None]:
                     yield Progress(0, 0, label)
         finally:
             child.kill()  # does nothing when it has ended
+        if code < 0:
+            raise BenchError(
+                f"memory could not be measured: the process was ended by signal {-code}, as the system does when "
+                "memory runs out"
+            )
         if code:
             errors.seek(0)
             lines = errors.read().strip().splitlines() or [f"it ended with code {code}"]

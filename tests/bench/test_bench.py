@@ -114,6 +114,13 @@ def test_a_child_that_fails_says_why():
         finish(_run_steps(command, "x"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_a_child_the_system_ended_is_told_from_one_that_failed():
+    command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    with pytest.raises(BenchError, match="ended by signal 9"):
+        finish(_run_steps(command, "x"))
+
+
 def test_a_child_is_ended_when_the_work_is_cancelled():
     steps = _run_steps([sys.executable, "-c", "import time; time.sleep(60)"], "x")
     next(steps)
