@@ -32,6 +32,7 @@ from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
 
 Maps = dict[int, np.ndarray]
+_TRUSTED_MM2 = 700.0  # labelled area at which the random walker has half of its weight
 
 
 class Models(Protocol):
@@ -154,9 +155,9 @@ def _within(
 
 def _second_opinion(run: _Run, maps: Maps, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[None]:
     """Average each carried map with a random walker near it."""
-    share = run.settings.walker_share
     for i, (organ, slices) in enumerate(anchors.items()):
-        if not share or not any(np.asarray(m).any() for m in slices.values()):
+        share = run.settings.walker_share * _walker_trust(run.query, slices)
+        if not share:
             continue
         yield Progress(i, len(anchors), "checking with a random walker")
         walked = diffuse_near(run.query, slices, maps[organ], limits=run.limits)
@@ -164,6 +165,17 @@ def _second_opinion(run: _Run, maps: Maps, anchors: Mapping[int, Mapping[int, np
             walked[: run.slice_range[0]] = 0
             walked[run.slice_range[1] :] = 0
         maps[organ] = ((1 - share) * maps[organ] + share * walked).astype(np.float16)
+
+
+def _walker_trust(query: Volume, slices: Mapping[int, np.ndarray]) -> float:
+    """How much the random walker knows of an organ of this size, in [0, 1).
+
+    Through thick slices it follows large cross-sections well and loses small ones: held-out aorta, cava and adrenals
+    fell by 0.1 to 0.3 Dice when it had the same weight for all, liver and kidneys rose.
+    """
+    _, y_mm, x_mm = query.spacing_mm
+    area = max(float(np.asarray(m).sum()) for m in slices.values()) * y_mm * x_mm
+    return area / (area + _TRUSTED_MM2) if area else 0.0
 
 
 def _carry(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[Maps]:
