@@ -30,7 +30,7 @@ class SegmentSettings:
     method: Method = setting("auto", "how labels reach the other slices; auto: the best the weights allow")
     threshold: float = setting(0.5, "probability from which a voxel belongs to the organ", ge=0.01, le=0.99)
     walker_share: float = setting(
-        0.75, "largest weight of a random walker beside the learned propagation; 0: none", ge=0, le=1
+        0.85, "largest weight of a random walker beside the learned propagation; 0: none", ge=0, le=1
     )
     refine: str = setting(DEFAULT_REFINE, "refinement steps in order, separated by spaces; empty: none")
     intensity: IntensitySettings = field(default_factory=IntensitySettings)
