@@ -20,6 +20,7 @@ _MARGIN = 12  # pixels around the suspected region
 _FAR_MM = 8.0
 _REGION_VOXELS = 100_000  # about 0.3 s on one core; four times as many measured no better
 _FINE = 160  # slices at least this many pixels wide are halved in plane: four times faster, edges refined later
+_CHUNK = 16  # slices enlarged at a time
 
 
 def diffuse_steps(
@@ -32,21 +33,21 @@ def diffuse_steps(
     """Foreground probability of every organ by a random walker seeded with the labelled slices.
 
     On a labelled slice the organ's pixels are foreground seeds and all others background seeds. Voxels count as
-    cubes: weaker links across thick slices measured worse.
+    cubes: weaker links across thick slices measured worse. An image without any contrast tells nothing: there only
+    the labelled slices have a probability.
 
     Returns organ to (Z, Y, X) float16 in [0, 1], 0 outside `slice_range`. Yields Progress per organ.
     """
     low, high = slice_range or (0, query.shape[0])
     factor = 2 if min(query.shape[1:]) >= _FINE else 1
-    image = to_unit(query.data[low:high, ::factor, ::factor], limits)
+    image = _coarse(query.data[low:high], factor, limits)
     out = {}
     for i, (organ, slices) in enumerate(anchors.items()):
         yield Progress(i, len(anchors), "random walker")
         probability = np.zeros(query.shape, np.float16)
-        seeds = _seeds(slices, image.shape, low, high, factor)
-        if seeds is not None:
-            solved = _solve(image, seeds)
-            probability[low:high] = _enlarge(solved, query.shape[1:], factor)
+        solved = _solve(image, _seeds(slices, image.shape, low, high, factor))
+        if solved is not None:
+            _enlarge(solved, factor, probability[low:high])
         for z, mask in slices.items():
             probability[z] = mask
         out[organ] = probability
@@ -65,25 +66,28 @@ def diffuse_near(
     fraction of a second, and it tells where propagation has left the organ: it cannot follow a mask across an edge.
     On chaos_t2 it alone reached what the walker on the whole volume reaches, and the mean of both more than either.
 
-    Returns (Z, Y, X) float16 in [0, 1], 0 outside the box.
+    Returns (Z, Y, X) float16 in [0, 1], 0 outside the box. Where no walker can be sent (an image without contrast,
+    nothing to tell organ and background apart), `carried` itself comes back: no opinion must not count as a no.
     """
     suspected = carried >= _SUSPECTED
     for z, mask in slices.items():
         suspected[z] |= np.asarray(mask) > 0.5
+    if not suspected.any():
+        return carried.astype(np.float16)
     box = _box(suspected, _MARGIN)
     factor = _coarseness(box)
-    fine = suspected[box]
-    image = to_unit(query.data[box][:, ::factor, ::factor], limits)
+    image = _coarse(query.data[box], factor, limits)
     seeds = np.zeros(image.shape, np.uint8)
     z_mm, y_mm, x_mm = query.spacing_mm
     sampling = (z_mm, y_mm * factor, x_mm * factor)
-    seeds[ndimage.distance_transform_edt(~fine[:, ::factor, ::factor], sampling=sampling) > _FAR_MM] = 2
+    seeds[ndimage.distance_transform_edt(~_shrink(suspected[box], factor), sampling=sampling) > _FAR_MM] = 2
     for z, mask in slices.items():
-        small = np.asarray(mask)[box[1], box[2]][::factor, ::factor] > 0.5
-        seeds[z - box[0].start] = np.where(small, 1, 2)
+        seeds[z - box[0].start] = np.where(_shrink(np.asarray(mask)[box[1], box[2]] > 0.5, factor), 1, 2)
+    solved = _solve(image, seeds)
+    if solved is None:
+        return carried.astype(np.float16)
     out = np.zeros(query.shape, np.float16)
-    if (seeds == 1).any() and (seeds == 0).any() and (seeds == 2).any():
-        out[box] = _enlarge(_solve(image, seeds), fine.shape[1:], factor)
+    _enlarge(solved, factor, out[box])
     return out
 
 
@@ -104,26 +108,67 @@ def _coarseness(box: tuple[slice, slice, slice]) -> int:
     return factor
 
 
-def _seeds(
-    slices: Mapping[int, np.ndarray], shape: tuple[int, ...], low: int, high: int, factor: int
-) -> np.ndarray | None:
+def _coarse(data: np.ndarray, factor: int, limits: tuple[float, float]) -> np.ndarray:
+    """(Z, Y, X) data as means over blocks in [0, 1]; converted slice by slice."""
+    return np.stack([_block_means(to_unit(plane, limits), factor) for plane in data])
+
+
+def _block_means(data: np.ndarray, factor: int) -> np.ndarray:
+    """(..., Y, X) float32 means over blocks of `factor` pixels a side, smaller ones at the far edges."""
+    data = np.asarray(data, np.float32)
+    if factor == 1:
+        return data
+    for axis in (-2, -1):
+        starts = np.arange(0, data.shape[axis], factor)
+        sizes = np.diff(starts, append=data.shape[axis]).astype(np.float32)
+        total = np.add.reduceat(data, starts, axis=axis)
+        data = total / (sizes[:, None] if axis == -2 else sizes)
+    return data
+
+
+def _shrink(mask: np.ndarray, factor: int) -> np.ndarray:
+    """(..., Y, X) bool in blocks of `factor` pixels a side, true where at least half of the pixels are.
+
+    Where a part is too thin to fill half of any block, a single pixel is enough: a thin organ must not vanish.
+    """
+    if factor == 1:
+        return mask
+    cover = np.stack([_block_means(plane, factor) for plane in mask.reshape(-1, *mask.shape[-2:])])
+    full = cover >= 0.5
+    near = ndimage.binary_dilation(full, np.ones((1, 3, 3), bool))
+    return np.asarray((full | ((cover > 0) & ~near)).reshape(*mask.shape[:-2], *cover.shape[1:]))
+
+
+def _seeds(slices: Mapping[int, np.ndarray], shape: tuple[int, ...], low: int, high: int, factor: int) -> np.ndarray:
     seeds = np.zeros(shape, np.uint8)
     for z, mask in slices.items():
         if low <= z < high:
-            small = np.asarray(mask)[::factor, ::factor] > 0.5
-            seeds[z - low] = np.where(small, 1, 2)
-    return seeds if (seeds == 1).any() and (seeds == 0).any() else None
+            seeds[z - low] = np.where(_shrink(np.asarray(mask) > 0.5, factor), 1, 2)
+    return seeds
 
 
-def _solve(image: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+def _solve(image: np.ndarray, seeds: np.ndarray) -> np.ndarray | None:
+    """Probability of seed 1 in [0, 1], or None where a walker has nothing to go by.
+
+    That is without contrast (its weights are scaled by the image's standard deviation), or without seeds of both
+    kinds and something between them.
+    """
+    if image.min() == image.max() or not all((seeds == kind).any() for kind in (0, 1, 2)):
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about seeds and the solver's choice; nothing the user could act on
-        solved = random_walker(image, seeds, beta=BETA, mode="cg_j", return_full_prob=True)
-    return np.asarray(solved[0], np.float32)
+        solved = random_walker(image, seeds, beta=BETA, mode="cg_j", return_full_prob=True)[0]
+    # The iterative solver stops a little above 1 or below 0.
+    return np.clip(np.nan_to_num(np.asarray(solved, np.float32)), 0, 1)
 
 
-def _enlarge(solved: np.ndarray, shape_yx: tuple[int, ...], factor: int) -> np.ndarray:
-    # Every factor-th pixel was kept, so pixel i of the volume lies at i / factor.
+def _enlarge(solved: np.ndarray, factor: int, out: np.ndarray) -> None:
+    """Interpolate `solved` in plane and put it into `out`, a few slices at a time."""
     scale = [1.0, 1 / factor, 1 / factor]
-    shape = (len(solved), *shape_yx)
-    return np.asarray(ndimage.affine_transform(solved, scale, output_shape=shape, order=1, mode="nearest"))
+    centre = (1 - factor) / 2 / factor  # of pixel 0, in blocks: block i covers the pixels from i * factor
+    for start in range(0, len(out), _CHUNK):
+        part = solved[start : start + _CHUNK]
+        shape = (len(part), *out.shape[1:])
+        out[start : start + _CHUNK] = ndimage.affine_transform(
+            part, scale, (0.0, centre, centre), output_shape=shape, order=1, mode="nearest"
+        )

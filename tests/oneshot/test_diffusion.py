@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_medssl.oneshot.diffusion import diffuse_near, diffuse_steps
+from napari_medssl.oneshot.diffusion import _block_means, _shrink, diffuse_near, diffuse_steps
 from napari_medssl.progress import finish
 from napari_medssl.volume import Volume
 
@@ -120,3 +120,66 @@ def test_without_a_carried_map_the_labelled_slice_says_where_to_look() -> None:
     mask = cylinder(48, 7)
     found = near(mask, np.zeros(mask.shape, np.float16), 3)
     assert dice(found[2:5] > 0.5, mask[2:5]) > 0.85
+
+
+def test_where_the_image_has_no_contrast_the_carried_map_comes_back() -> None:
+    image = np.ones((5, 80, 80), np.float32)
+    image[:, :5] = 0  # outside the region the walker looks at
+    mask = np.zeros((80, 80), bool)
+    mask[35:60, 35:60] = True
+    carried = np.zeros(image.shape, np.float16)
+    carried[:, mask] = 0.9
+    found = diffuse_near(Volume(image, np.diag([5.0, 1, 1, 1])), {2: mask}, carried, limits=(0, 1))
+    np.testing.assert_array_equal(found, carried)
+
+
+def test_in_a_constant_image_only_labelled_slices_have_a_probability() -> None:
+    mask = cylinder(48, 5)
+    flat = Volume(np.full(mask.shape, 0.3, np.float32), np.eye(4))
+    found = finish(diffuse_steps(flat, {1: {2: mask[2]}}, limits=(0, 1)))[1]
+    np.testing.assert_array_equal(found[2], mask[2])
+    assert not found[[0, 1, 3, 4]].any()
+
+
+def test_probabilities_stay_in_their_limits() -> None:
+    ys, xs = np.ogrid[:48, :48]
+    mask = np.repeat(((ys - 22) ** 2 + (xs - 26) ** 2 < 90)[None], 11, 0)
+    found = finish(diffuse_steps(scan(mask), {1: {5: mask[5]}}, limits=(0, 1)))[1]
+    assert 0 <= found.min() <= found.max() <= 1
+
+
+def test_a_row_thinner_than_the_coarse_pixels_is_found() -> None:
+    image = np.zeros((6, 200, 200), np.float32)
+    image[:, 101, 50:150] = 100
+    mask = np.zeros((200, 200), bool)
+    mask[101, 51:150] = True
+    found = finish(diffuse_steps(Volume(image, np.eye(4)), {1: {3: mask}}, limits=(0, 120)))[1]
+    assert found[2].max() > 0.5
+
+
+def test_a_thin_organ_in_a_large_box_is_not_voted_away() -> None:
+    image = np.random.default_rng(0).random((80, 200, 200)).astype(np.float32)
+    mask = np.zeros((200, 200), bool)
+    mask[37, 20:180] = True
+    carried = np.zeros(image.shape, np.float16)
+    carried[:, 37, 20:180] = 0.9
+    carried[:, 150:152, 20:180] = 0.2
+    assert diffuse_near(Volume(image, np.eye(4)), {40: mask}, carried, limits=(0, 1)).max() > 0.5
+
+
+def test_without_background_to_start_from_the_carried_map_comes_back() -> None:
+    mask = np.ones((3, 8, 8), bool)
+    carried = np.full(mask.shape, 0.9, np.float16)
+    np.testing.assert_array_equal(near(mask, carried, 1), carried)
+
+
+def test_blocks_at_the_edge_are_means_of_what_is_there() -> None:
+    plane = np.arange(15, dtype=np.float32).reshape(3, 5)
+    np.testing.assert_allclose(_block_means(plane, 2), [[3, 5, 6.5], [10.5, 12.5, 14]])
+
+
+def test_coarse_masks_keep_thin_parts_and_do_not_swell_thick_ones() -> None:
+    mask = np.zeros((12, 12), bool)
+    mask[1:6, 1:6] = True  # of blocks of 3 x 3: 4, 6, 6 and 9 pixels
+    mask[10, 2:11] = True  # 1 to 3 pixels of each block
+    assert _shrink(mask, 3).astype(int).tolist() == [[0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]

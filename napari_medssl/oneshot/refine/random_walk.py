@@ -20,7 +20,8 @@ def random_walk(probability: np.ndarray, context: RefineContext) -> np.ndarray:
     """Random walker (Grady 2006) slice by slice between the sure inside and the sure outside.
 
     Voxels farther than `BAND_MM` from the current edge are seeds. In the band the walker's solution is averaged
-    with the incoming probability. Slices whose organ is thinner than the band keep their map.
+    with the incoming probability. Slices whose organ is thinner than the band keep their map, as do those without
+    contrast there: the walker's weights are scaled by the image's standard deviation.
     """
     _, y_mm, x_mm = context.query.spacing_mm
     for z in np.flatnonzero((probability >= 0.5).any(axis=(1, 2))):
@@ -35,9 +36,13 @@ def random_walk(probability: np.ndarray, context: RefineContext) -> np.ndarray:
         if not (seeds[window] == 2).any() or not (seeds[window] == 0).any():
             continue
         image = to_unit(context.query.data[z][window], context.limits)
+        if image.min() == image.max():
+            continue
         with warnings.catch_warnings():
             # skimage warns that seeds cut off from others are left out: they are solved by the seeds around them
             warnings.simplefilter("ignore")
             solved = random_walker(image, seeds[window], beta=BETA, mode="cg_j", return_full_prob=True)[0]
-        probability[z][window] = 0.5 * probability[z][window] + 0.5 * solved.astype(np.float32)
+        # The iterative solver stops a little above 1 or below 0.
+        solved = np.clip(np.nan_to_num(solved.astype(np.float32)), 0, 1)
+        probability[z][window] = 0.5 * probability[z][window] + 0.5 * solved
     return probability

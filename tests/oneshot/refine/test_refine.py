@@ -197,3 +197,11 @@ def test_random_walk_leaves_what_is_thinner_than_its_band() -> None:
     thin = np.zeros((3, 40, 40), np.float32)
     thin[1, 10:30, 18:22] = 0.8
     np.testing.assert_array_equal(refiners["random-walk"](thin.copy(), context(thin.shape, image=thin)), thin)
+
+
+def test_random_walk_leaves_what_has_no_contrast() -> None:
+    probability = np.zeros((3, 60, 60), np.float32)
+    probability[1, 15:45, 15:45] = 0.8
+    flat = Volume(np.zeros(probability.shape, np.float32), np.eye(4))
+    found = refiners["random-walk"](probability.copy(), RefineContext(flat, (0, 1), {}))
+    np.testing.assert_array_equal(found, probability)
