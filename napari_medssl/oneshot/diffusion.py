@@ -34,24 +34,34 @@ def diffuse_steps(
 
     On a labelled slice the organ's pixels are foreground seeds and all others background seeds. Voxels count as
     cubes: weaker links across thick slices measured worse. An image without any contrast tells nothing: there only
-    the labelled slices have a probability.
+    the labelled slices have a probability. Of labels outside `slice_range` the nearest on either side are seeds too.
 
     Returns organ to (Z, Y, X) float16 in [0, 1], 0 outside `slice_range`. Yields Progress per organ.
     """
     low, high = slice_range or (0, query.shape[0])
     factor = 2 if min(query.shape[1:]) >= _FINE else 1
-    image = _coarse(query.data[low:high], factor, limits)
     out = {}
     for i, (organ, slices) in enumerate(anchors.items()):
         yield Progress(i, len(anchors), "random walker")
         probability = np.zeros(query.shape, np.float16)
-        solved = _solve(image, _seeds(slices, image.shape, low, high, factor))
+        first, stop = _reach(slices, low, high)
+        image = _coarse(query.data[first:stop], factor, limits)
+        solved = _solve(image, _seeds(slices, image.shape, first, stop, factor))
         if solved is not None:
-            _enlarge(solved, factor, probability[low:high])
+            _enlarge(solved, factor, probability[first:stop])
         for z, mask in slices.items():
             probability[z] = mask
+        probability[:low] = 0
+        probability[high:] = 0
         out[organ] = probability
     return out
+
+
+def _reach(slices: Mapping[int, np.ndarray], low: int, high: int) -> tuple[int, int]:
+    """The range widened to the nearest labelled slices beyond its ends, which bound it like those inside."""
+    below = [z for z in slices if z < low]
+    above = [z for z in slices if z >= high]
+    return max(below, default=low), min(above, default=high - 1) + 1
 
 
 def diffuse_near(

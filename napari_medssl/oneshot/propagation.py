@@ -65,17 +65,19 @@ def propagate_steps(
     limits: tuple[float, float],
     device: torch.device,
     slice_range: tuple[int, int] | None = None,
+    keep_way: bool = False,
     tracks: TrackStore | None = None,
     identity: str = "",
 ) -> Steps[dict[int, np.ndarray]]:
     """Foreground probability of every organ on every slice a walker reached.
 
     query: the scan. anchors: labelled slices of this scan. network: a propagator (models.propagator).
-    limits: intensity window. slice_range: half-open range walkers stay in.
+    limits: intensity window. slice_range: half-open range walkers stay in; one that starts outside walks into it.
+    keep_way: give back such a walker's way outside the range too.
     tracks: where ways already walked are kept; identity: names the network in their keys (its weights' hash).
 
-    Returns organ to (Z, Y, X) float16 in [0, 1]. Where walkers of two anchors meet, they are averaged with weights
-    inverse to their distance from their anchors. Yields Progress per step.
+    Returns organ to (Z, Y, X) float16 in [0, 1], 0 outside the range. Where walkers of two anchors meet, they are
+    averaged with weights inverse to their distance from their anchors. Yields Progress per step.
     """
     canvas = _Canvas(query, limits, device)
     store = tracks if tracks is not None else TrackStore()
@@ -92,13 +94,19 @@ def propagate_steps(
         yield Progress(min(done, longest), longest, "following the organ through the slices")
     for walker in walkers:
         store.put(walker.key, walker.track)
+    kept = (0, query.shape[0]) if keep_way or slice_range is None else slice_range
     return {
-        organ: _merge(query.shape, slices, [w for w in walkers if w.organ == organ])
+        organ: _merge(query.shape, slices, [w for w in walkers if w.organ == organ], kept)
         for organ, slices in anchors.items()
     }
 
 
-def _merge(shape: tuple[int, int, int], slices: Mapping[int, np.ndarray], walkers: list[_Walker]) -> np.ndarray:
+def _merge(
+    shape: tuple[int, int, int],
+    slices: Mapping[int, np.ndarray],
+    walkers: list[_Walker],
+    kept: tuple[int, int],
+) -> np.ndarray:
     total = np.zeros(shape, np.float16)
     weight = np.zeros(shape[0], np.float32)
     pieces = [(w, p) for w in walkers for p in w.track.pieces if (w.last - p.z) * w.direction >= 0]
@@ -108,6 +116,8 @@ def _merge(shape: tuple[int, int, int], slices: Mapping[int, np.ndarray], walker
         piece.add_to(total, 1.0 / abs(piece.z - walker.anchor) / float(weight[piece.z]))
     for z, mask in slices.items():
         total[z] = mask
+    total[: kept[0]] = 0
+    total[kept[1] :] = 0
     return total
 
 
@@ -127,9 +137,12 @@ def _start(
         for z in labelled:
             above = [s for s in labelled if s > z]
             below = [s for s in labelled if s < z]
-            ends = {1: above[0] - 1 if above else high - 1, -1: below[-1] + 1 if below else low}
+            ends = {
+                1: min(above[0] - 1, high - 1) if above else high - 1,
+                -1: max(below[-1] + 1, low) if below else low,
+            }
             for direction, last in ends.items():
-                if (last - z) * direction > 0:
+                if (last - z) * direction > 0 and low <= last < high:
                     key = track_key(base, np.asarray(slices[z]), z, direction)
                     track = store.get(key)
                     if track.pieces and (last - track.pieces[-1].z) * direction > 0:

@@ -81,10 +81,11 @@ def segment_volume(
     """Segment every organ of `supports` in `query`.
 
     Organs labelled on slices of the query itself are carried outward from there; the others are found by matching
-    features of the labelled scan. slice_range: half-open range of slices to segment; None for all.
+    features of the labelled scan. slice_range: half-open range of slices to segment; None for all. Outside it the
+    result is 0 even on labelled slices, which still serve as examples.
 
-    Yields Progress; returns the Segmentation with a report of what was done. On slices the user labelled, the labels
-    of the organs painted there are the user's own.
+    Yields Progress; returns the Segmentation with a report of what was done. On slices of the range that
+    the user labelled, the labels of the organs painted there are the user's own.
     """
     settings = settings or SegmentSettings()
     names = _refiner_names(settings.refine)
@@ -103,7 +104,7 @@ def segment_volume(
         _restrict(run, probability, organ, supports)
     yield from _refine(run, probability, anchors, names)
     labels = compete(probability, settings.threshold, slice_range)
-    _restore_painted(labels, anchors)
+    _restore_painted(labels, anchors, slice_range)
     report = {
         "method": _method(run, within=bool(anchors)),
         "organs": {str(o.value): o.name for o in organs},
@@ -147,8 +148,13 @@ def _within(
     elif method == "random-walker":
         maps = yield from diffuse_steps(run.query, anchors, limits=run.limits, slice_range=run.slice_range)
     else:
-        maps = yield from _carry(run, anchors)
+        # The second opinion needs the way from a labelled slice outside the range into it.
+        maps = yield from _carry(run, anchors, keep_way=True)
         yield from _second_opinion(run, maps, anchors)
+        if run.slice_range is not None:
+            for found in maps.values():
+                found[: run.slice_range[0]] = 0
+                found[run.slice_range[1] :] = 0
     run.timed(method, start)
     return maps
 
@@ -161,9 +167,6 @@ def _second_opinion(run: _Run, maps: Maps, anchors: Mapping[int, Mapping[int, np
             continue
         yield Progress(i, len(anchors), "checking with a random walker")
         walked = diffuse_near(run.query, slices, maps[organ], limits=run.limits)
-        if run.slice_range is not None:
-            walked[: run.slice_range[0]] = 0
-            walked[run.slice_range[1] :] = 0
         maps[organ] = ((1 - share) * maps[organ] + share * walked).astype(np.float16)
 
 
@@ -178,7 +181,7 @@ def _walker_trust(query: Volume, slices: Mapping[int, np.ndarray]) -> float:
     return area / (area + _TRUSTED_MM2) if area else 0.0
 
 
-def _carry(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[Maps]:
+def _carry(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]], *, keep_way: bool = False) -> Steps[Maps]:
     network = run.models.propagator
     if network is None:
         raise SettingsError("these weights hold no propagator")
@@ -191,6 +194,7 @@ def _carry(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[
             limits=run.limits,
             device=run.models.device,
             slice_range=run.slice_range,
+            keep_way=keep_way,
             tracks=run.models.tracks,
             identity=run.models.weights_hash,
         )
@@ -309,8 +313,12 @@ def compete(probability: Mapping[int, np.ndarray], threshold: float, slice_range
     return labels
 
 
-def _restore_painted(labels: np.ndarray, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> None:
+def _restore_painted(
+    labels: np.ndarray, anchors: Mapping[int, Mapping[int, np.ndarray]], slice_range: tuple[int, int] | None
+) -> None:
+    low, high = slice_range or (0, len(labels))
     for organ, slices in anchors.items():
         for z, mask in slices.items():
-            labels[z][labels[z] == organ] = 0
-            labels[z][mask] = organ
+            if low <= z < high:
+                labels[z][labels[z] == organ] = 0
+                labels[z][mask] = organ

@@ -50,6 +50,14 @@ def test_nothing_is_found_outside_the_range() -> None:
     assert dice(found[3:8] > 0.5, mask[3:8]) > 0.9
 
 
+@pytest.mark.parametrize("zs", [[1], [9], [1, 9], [0, 1, 9, 10]])
+def test_labelled_slices_outside_the_range_are_seeds(zs: list[int]) -> None:
+    mask = cylinder()
+    found = diffuse(mask, zs, (3, 8))
+    assert np.flatnonzero(found.any((1, 2))).tolist() == [3, 4, 5, 6, 7]
+    assert dice(found[3:8] > 0.5, mask[3:8]) > 0.8
+
+
 def test_background_on_a_labelled_slice_stops_the_walker() -> None:
     # Two equal cylinders that touch nowhere; only one is labelled. The other is background on that slice.
     mask = cylinder() & (np.arange(48) < 40)

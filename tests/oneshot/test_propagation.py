@@ -153,7 +153,26 @@ def test_a_labelled_slice_outside_the_range_is_carried_into_it() -> None:
     for z in range(8, 12):
         assert dice(found[z] > 0.5, mask[z]) > 0.9
     assert not found[12:].any()
-    assert not found[:3].any()
+    assert not found[:8].any()
+
+
+def test_labelled_slices_on_both_sides_of_the_range_meet_in_it() -> None:
+    mask = organ(0, DEPTH)
+    anchors = {1: {2: mask[2], 17: mask[17]}}
+    network = copy()
+    found = carry(scan(mask), anchors, network, slice_range=(8, 12))[1]
+    assert np.flatnonzero(found.any((1, 2))).tolist() == [8, 9, 10, 11]
+    assert sum(network.batches) == (11 - 2) + (17 - 8)  # neither goes beyond the range
+    way = carry(scan(mask), anchors, copy(), slice_range=(8, 12), keep_way=True)[1]
+    assert np.flatnonzero(way.any((1, 2))).tolist() == list(range(2, 18))
+    np.testing.assert_array_equal(way[8:12], found[8:12])
+
+
+def test_a_walker_that_cannot_reach_the_range_does_not_set_out() -> None:
+    mask = organ(0, DEPTH)
+    network = copy()
+    carry(scan(mask), {1: {2: mask[2], 5: mask[5]}}, network, slice_range=(8, 10))
+    assert network.batches == [1] * 4  # from 5 to 9, none from 2
 
 
 def test_at_the_ends_of_the_volume_there_is_one_walker() -> None:

@@ -109,6 +109,21 @@ def test_outside_the_range_there_is_no_organ(models: Any, two_organs: Callable[.
     assert result.report["slice_range"] == [5, 9]
 
 
+@pytest.mark.parametrize("method", ["random-walker", "learned", "prototypes"])
+def test_labels_outside_the_range_are_carried_into_it_but_not_written(
+    models: Any, two_organs: Callable[..., Any], method: str
+) -> None:
+    query, truth = two_organs()
+    settings = dataclasses.replace(PROTOTYPES, method=method)  # type: ignore[arg-type]
+    result = segment(models, query, [Support(query, only(truth, [6]))], slice_range=(7, 10), settings=settings)
+    found = result.labels.data
+    assert np.flatnonzero(found.any((1, 2))).tolist() == [7, 8, 9]
+    for organ in (1, 2):
+        a, b = found[7:10] == organ, truth[7:10] == organ
+        assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.6
+        assert not result.probability[organ][[6, 10]].any()
+
+
 def test_equal_requests_give_equal_results_and_keep_their_inputs(models: Any, two_organs: Callable[..., Any]) -> None:
     query, truth = two_organs()
     data, support = query.data.copy(), Support(query, only(truth, [7]))
