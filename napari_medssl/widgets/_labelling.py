@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 SETTLE_MS = 500
 """A pause in painting this long ends an edit."""
+REDRAWN_MS = 100
+"""So long after the support layer is painted or drawn anew, we look whether and where it is labelled."""
 
 
 class Labelling(QObject):
@@ -40,10 +43,15 @@ class Labelling(QObject):
         self._panel = panel
         self._image: Image | None = None
         self._followed: Labels | None = None
+        self._mark: object = None
         self._settled = QTimer(self)
         self._settled.setSingleShot(True)
         self._settled.setInterval(SETTLE_MS)
-        self._settled.timeout.connect(self.edited)
+        self._settled.timeout.connect(self._on_settled)
+        self._redrawn = QTimer(self)
+        self._redrawn.setSingleShot(True)
+        self._redrawn.setInterval(REDRAWN_MS)
+        self._redrawn.timeout.connect(self._on_redrawn)
         panel.organs.changed.connect(self._on_organs)
         panel.organs.selected.connect(self._on_selected)
         panel.organs.removed.connect(self._on_organ_removed)
@@ -90,25 +98,33 @@ class Labelling(QObject):
 
     def detach(self) -> None:
         """Stop listening to viewer and layers; touches no Qt, so it may come after the widget's end."""
-        if self._followed is not None:
-            self._followed.events.paint.disconnect(self._on_painted)
-            self._followed.events.selected_label.disconnect(self._on_layer_label)
+        self._unfollow()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
     def _follow(self, support: Labels | None) -> None:
         if support is not self._followed:
-            if self._followed is not None:
-                self._followed.events.paint.disconnect(self._on_painted)
-                self._followed.events.selected_label.disconnect(self._on_layer_label)
+            self._unfollow()
             self._followed = support
+            self._mark = self._look()
             if support is not None:
                 support.events.paint.connect(self._on_painted)
+                support.events.set_data.connect(self._look_soon)
                 support.events.selected_label.connect(self._on_layer_label)
         if support is not None or not self._panel.organs.organs:
             # Without a support layer the list stays: the next scan starts with the organs of the last.
             self._panel.organs.show_organs(organs_or_default(support), support.selected_label if support else None)
         self._panel.tools.aim(self._image, support)
         self._panel.support_text.setText(describe(support))
+
+    def _unfollow(self) -> None:
+        if self._followed is not None:
+            self._followed.events.paint.disconnect(self._on_painted)
+            self._followed.events.set_data.disconnect(self._look_soon)
+            self._followed.events.selected_label.disconnect(self._on_layer_label)
+
+    def _look(self) -> object:
+        """What the labels are now, in a number: changes with them and costs no copy."""
+        return None if self._followed is None else zlib.crc32(np.ascontiguousarray(self._followed.data).data)
 
     def _on_organs(self, organs: tuple[Label, ...]) -> None:
         if self._followed is not None:
@@ -128,8 +144,24 @@ class Labelling(QObject):
             self._followed.data_setitem(np.nonzero(np.asarray(self._followed.data) == value), 0)
 
     def _on_painted(self, event: Any = None) -> None:
-        self._panel.support_text.setText(describe(self.support))
+        # napari sends this before it writes the voxels, so what they are now is looked at in a moment.
+        self._look_soon()
         self._settled.start()
+
+    def _look_soon(self, event: Any = None) -> None:
+        # napari says nothing of an undo or redo (Ctrl-Z) but that the layer is drawn anew, as it is when scrolling.
+        if not self._redrawn.isActive():
+            self._redrawn.start()
+
+    def _on_redrawn(self) -> None:
+        if self._look() != self._mark:
+            self._panel.support_text.setText(describe(self.support))
+            self._settled.start()
+
+    def _on_settled(self) -> None:
+        self._mark = self._look()
+        self._panel.support_text.setText(describe(self.support))
+        self.edited.emit()
 
     def _on_layer_removed(self, event: Any) -> None:
         if event.value is self._followed:

@@ -16,6 +16,7 @@ from napari_medssl.errors import MedSSLError, OutOfMemoryError
 from napari_medssl.io import read
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.widgets._engine import EngineHandle
+from napari_medssl.widgets._labelling import REDRAWN_MS, SETTLE_MS
 from napari_medssl.widgets.segment import OneShotWidget
 from tests.widgets.conftest import N_STEPS, FakeEngine
 
@@ -221,6 +222,27 @@ def test_update_while_painting_queues_one_run(
     go_on.set()
     qtbot.waitUntil(lambda: len(engine.calls) == 3 and not widget.panel.work.running)
     assert engine.calls[2][1][0].slices == (1, 2, 3)
+
+
+def test_undoing_a_stroke_is_an_edit_and_scrolling_is_none(
+    widget: OneShotWidget, engine: FakeEngine, qtbot: QtBot, run: Run
+) -> None:
+    paint(widget, 1)
+    run(widget)
+    support = paint(widget, 3, corner=6)
+    qtbot.waitUntil(lambda: widget.panel.support_text.text() == "Labelled slices: 1, 3", timeout=SETTLE_MS)
+    qtbot.waitSignal(widget.labelling.edited).wait()
+    widget.panel.live.setChecked(True)
+    with qtbot.assertNotEmitted(widget.labelling.edited, wait=REDRAWN_MS + SETTLE_MS + 200):
+        widget.go_to_slice(3)
+    with qtbot.waitSignal(widget.outcome.shown):
+        support.undo()
+    assert widget.panel.support_text.text() == "Labelled slice: 1"
+    assert [call[1][0].slices for call in engine.calls] == [(1,), (1,)]
+    with qtbot.waitSignal(widget.outcome.shown):
+        support.redo()
+    assert engine.calls[-1][1][0].slices == (1, 3)
+    qtbot.waitUntil(lambda: not widget.panel.work.running)
 
 
 def test_correct_this_slice_copies_the_result(widget: OneShotWidget, run: Run) -> None:
