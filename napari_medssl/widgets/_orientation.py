@@ -1,4 +1,4 @@
-"""The letters L R A P S I at the edges of the canvas."""
+"""The letters L R A P S I at the edges of the canvas, and the head at the top where the body stands upright."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ def edge_letters(
 
 
 def show_orientation(viewer: ViewerModel) -> None:
-    """Show the letters in a viewer from now on; does nothing when they are there already."""
+    """Show the letters in a viewer from now on; does nothing when they are there already.
+
+    Whenever the axes are rolled so that the head would be at the bottom (coronal and sagittal views of an axial scan),
+    the picture is turned upright; it is turned back for the other views. A camera the user flips stays as it is.
+    """
     from napari.components.overlays import TextOverlay
 
     if viewer in _attached:
@@ -50,6 +54,15 @@ def show_orientation(viewer: ViewerModel) -> None:
         if alive is not None:
             _update(alive)
 
+    turned = _Upright()
+
+    def turn(event: object = None) -> None:
+        alive = held()
+        if alive is not None:
+            turned.turn(alive)
+
+    viewer.dims.events.order.connect(turn)
+    viewer.dims.events.ndisplay.connect(turn)
     for emitter in (
         viewer.dims.events.order,
         viewer.dims.events.ndisplay,
@@ -64,17 +77,40 @@ def show_orientation(viewer: ViewerModel) -> None:
     update()
 
 
-def _update(viewer: ViewerModel) -> None:
-    volume = _reference(viewer)
+class _Upright:
+    """Turns the head to the top, and takes back no other turn than its own."""
+
+    def __init__(self) -> None:
+        self._mine = False
+
+    def turn(self, viewer: ViewerModel) -> None:
+        camera = viewer.scene.camera
+        if self._mine and str(camera.orientation2d[0]) == "up":
+            camera.orientation2d = ("down", camera.orientation2d[1])
+        volume, shown = _reference(viewer), _shown_axes(viewer)
+        head_below = volume is not None and shown is not None and edge_letters(volume, shown)["bottom"] == "S"
+        self._mine = head_below and str(camera.orientation2d[0]) == "down"
+        if self._mine:
+            camera.orientation2d = ("up", camera.orientation2d[1])
+
+
+def _shown_axes(viewer: ViewerModel) -> tuple[int, int] | None:
+    """The volume's axes along the picture's rows and columns; None in 3D and for other axes than Z, Y, X."""
     offset = viewer.dims.ndim - 3
     shown = tuple(axis - offset for axis in viewer.dims.displayed)
+    return (shown[0], shown[1]) if viewer.dims.ndisplay == 2 and min(shown) >= 0 else None
+
+
+def _update(viewer: ViewerModel) -> None:
+    volume = _reference(viewer)
+    shown = _shown_axes(viewer)
     overlays = viewer.canvas.overlays
-    if volume is None or viewer.dims.ndisplay != 2 or min(shown) < 0:
+    if volume is None or shown is None:
         for edge in EDGES:
             overlays[f"medssl_{edge}"].visible = False
         return
     vertical, horizontal = viewer.scene.camera.orientation2d
-    letters = edge_letters(volume, (shown[0], shown[1]), down=str(vertical) == "down", right=str(horizontal) == "right")
+    letters = edge_letters(volume, shown, down=str(vertical) == "down", right=str(horizontal) == "right")
     for edge, letter in letters.items():
         overlay = overlays[f"medssl_{edge}"]
         overlay.text = letter

@@ -73,14 +73,40 @@ def test_letters_follow_the_view(viewer: ViewerModel) -> None:
     viewer.add_layer(Layer.create(*image_layer(volume, "scan")))
     assert shown() == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
     viewer.dims.order = (1, 0, 2)
-    assert shown() == {"left": "R", "right": "L", "top": "I", "bottom": "S"}
-    viewer.scene.camera.orientation2d = ("up", "left")
-    assert shown() == {"left": "L", "right": "R", "top": "S", "bottom": "I"}
+    assert shown() == {"left": "R", "right": "L", "top": "S", "bottom": "I"}
+    viewer.scene.camera.orientation2d = ("down", "left")
+    assert shown() == {"left": "L", "right": "R", "top": "I", "bottom": "S"}
     viewer.dims.ndisplay = 3
     assert shown() == {}
     viewer.dims.ndisplay = 2
     viewer.layers.clear()
     assert shown() == {}
+
+
+@pytest.mark.parametrize(("order", "vertical"), [((0, 1, 2), "down"), ((1, 0, 2), "up"), ((2, 0, 1), "up")])
+def test_the_head_is_at_the_top(viewer: ViewerModel, order: tuple[int, ...], vertical: str) -> None:
+    affine = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [3, 0, 0, 0], [0, 0, 0, 1.0]])
+    viewer.add_layer(Layer.create(*image_layer(Volume(np.zeros((4, 5, 6), np.float32), affine), "scan")))
+    show_orientation(viewer)
+    camera = viewer.scene.camera
+    viewer.dims.order = order
+    assert camera.orientation2d == (vertical, "right")
+    viewer.dims.ndisplay = 3
+    assert camera.orientation2d == ("down", "right")  # a flip in 3D would show a mirror image of the patient
+    viewer.dims.ndisplay = 2
+    assert camera.orientation2d == (vertical, "right")
+    viewer.dims.order = (0, 1, 2)
+    assert camera.orientation2d == ("down", "right")
+
+
+def test_a_camera_the_user_turned_is_left_alone(viewer: ViewerModel) -> None:
+    affine = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [3, 0, 0, 0], [0, 0, 0, 1.0]])
+    viewer.add_layer(Layer.create(*image_layer(Volume(np.zeros((4, 5, 6), np.float32), affine), "scan")))
+    show_orientation(viewer)
+    viewer.scene.camera.orientation2d = ("up", "left")
+    for order in ((1, 0, 2), (0, 1, 2)):
+        viewer.dims.order = order
+        assert viewer.scene.camera.orientation2d == ("up", "left")
 
 
 def test_contrast_follows_the_modality() -> None:
