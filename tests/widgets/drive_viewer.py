@@ -138,7 +138,7 @@ def label_by_clicks(driver: Driver, widget: OneShotWidget, true: np.ndarray, z: 
     for count in range(1, _MOST_CLICKS + 1):
         have = widget.support.data[z] == widget.support.selected_label if widget.support else np.zeros_like(true[z])
         missing = true[z] & ~have
-        if missing.sum() < 0.1 * true[z].sum():
+        if missing.sum() <= 0.1 * true[z].sum():
             return count - 1
         y, x = middle(missing)
         done: list[int] = []
@@ -203,7 +203,8 @@ def main(arguments: list[str]) -> int:
     renumbered = sum((labels.data == organ) * np.uint8(at) for at, organ in enumerate(options.organs, 1))
     true = renumbered == 1
     area = true.sum(axis=(1, 2))
-    z = int(np.prod([(renumbered == at).sum(axis=(1, 2)) for at in range(1, len(options.organs) + 1)], axis=0).argmax())
+    areas = np.array([(renumbered == at).sum(axis=(1, 2)) for at in range(1, len(options.organs) + 1)])
+    z = int(np.where(area > 0, np.log1p(areas).sum(axis=0), 0).argmax())  # as many organs as can be had, and large
     facts: dict[str, Any] = {"scan": options.scan, "organ": names[options.organs[0]], "slice": z}
 
     widget.go_to_slice(z)
