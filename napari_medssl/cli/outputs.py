@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,15 +10,28 @@ from napari_medssl.errors import FormatError
 
 
 def check_outputs(outputs: Iterable[Path], *, inputs: Iterable[Path] = (), force: bool = False) -> None:
-    """Raise FormatError when an output exists (unless `force`), is also an input (always), or has no folder.
+    """Raise FormatError when an output exists (unless `force`), is also an input (always), or has no folder
+    that takes files.
 
     Asked before the work begins, so that nobody waits for a result that then has no place.
     """
     sources = {path.resolve() for path in inputs}
-    for path in outputs:
+    wanted = tuple(outputs)
+    for path in wanted:
         if path.resolve() in sources:
             raise FormatError(f"{path} is also an input; give the output another name")
         if not path.parent.is_dir():
             raise FormatError(f"cannot write {path.name}: the folder {path.parent} does not exist; make it first")
         if path.exists() and not force:
             raise FormatError(f"{path} exists already; add --force to replace it, or give another name")
+    for folder in dict.fromkeys(path.parent for path in wanted):
+        _try_folder(folder)
+
+
+def _try_folder(folder: Path) -> None:
+    """Raise FormatError when no file can be made in `folder`; permission bits do not tell of read-only disks."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FormatError(f"cannot write into the folder {folder} ({error.strerror}); choose another folder") from error

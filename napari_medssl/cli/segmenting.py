@@ -101,12 +101,24 @@ def save(done: Done, job: Job, places: Places, *, facts: Mapping[str, Any]) -> N
         {
             **environment(),
             **facts,
-            "output": {"mask": places.mask.name, "overlay": places.overlay, "probability": dict(places.probability)},
+            "output": {"mask": places.mask.name, **_beside(places)},
             "seconds_total": round(done.seconds, 3),
             "organ_table": [row.facts() for row in done.rows],
             **done.result.report,
         },
     )
+
+
+def _beside(places: Places) -> dict[str, Any]:
+    """Where the other results lie, seen from the report, so that a folder can be moved with everything in it."""
+
+    def name(path: Path) -> str:
+        return path.name if path.parent == places.mask.parent else str(path)
+
+    return {
+        "overlay": None if places.overlay is None else name(places.overlay),
+        "probability": {organ: name(path) for organ, path in places.probability.items()},
+    }
 
 
 def _table_path(mask: Path) -> Path:

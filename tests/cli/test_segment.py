@@ -45,6 +45,7 @@ def test_from_scan_to_mask_with_report_picture_and_table(files, tmp_path, capsys
     row = {r["name"]: r for r in report["organ_table"]}["liver"]
     assert row["voxels"] == (labels.data == 1).sum()
     assert row["dice"] > 0.5
+    assert report["output"] == {"mask": "organs.nii.gz", "overlay": "organs.png", "probability": {}}
     assert picture.stat().st_size > 1000
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "organs.labels.json", "organs.nii.gz", "organs.png", "organs.report.json",
@@ -72,6 +73,17 @@ def test_nothing_is_overwritten_without_force(files, tmp_path, capsys):
     assert segment(files, out, "--force", "--slices", "6:9") == 0
     labels = read(out, labels=True).data
     assert np.flatnonzero(labels.any((1, 2))).tolist() == [6, 7, 8]
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_the_work(files, tmp_path, capsys, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("napari_medssl.cli.outputs.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("napari_medssl.io.read", lambda *_, **__: pytest.fail("the scan was read first"))
+    assert segment(files, tmp_path / "organs.nii.gz") == 1
+    assert f"cannot write into the folder {tmp_path} (Permission denied)" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_report_that_is_there_counts_as_output(files, tmp_path, capsys):
