@@ -29,7 +29,7 @@ def save_overlay(
     labelled: Mapping[int, tuple[int, ...]] | None = None,
     n_slices: int = 8,
 ) -> None:
-    """Write a PNG with `n_slices` slices spread over the organs' extent, whole or not at all.
+    """Write a PNG with `n_slices` slices spread over the extent of the organs and of the truth, whole or not at all.
 
     Organs are tinted and outlined in their colours; with a truth (Z, Y, X) its outline is drawn in white. Slices have
     square pixels, the letters of the patient's sides, and a mark when they were labelled by hand.
@@ -53,11 +53,12 @@ def overlay(
     limits = window_limits(scan)
     given = {z for slices in (labelled or {}).values() for z in slices}
     cells = []
-    for z in _choose(labels.data, n_slices):
+    shown = labels.data if truth is None else (labels.data != 0) | np.isin(truth, [o.value for o in labels.labels])
+    for z in _choose(shown, n_slices):
         cell = _slice(to_unit(scan.data[z], limits), labels, z, None if truth is None else truth[z])
         cells.append(_fit(cell, scan.spacing_mm[1:]))
         _write_on(cells[-1], scan, z, labelled=z in given)
-    return _sheet(cells, labels)
+    return _sheet(cells, labels, truth=truth is not None)
 
 
 def _choose(data: np.ndarray, n: int) -> list[int]:
@@ -100,21 +101,22 @@ def _write_on(picture: Image.Image, scan: Volume, z: int, *, labelled: bool) -> 
     draw.text((3, 1), f"slice {z}" + (", labelled" if labelled else ""), fill="yellow" if labelled else "white")
 
 
-def _sheet(cells: list[Image.Image], labels: Volume) -> Image.Image:
-    """The slices in rows, the organs' names in their colours below."""
+def _sheet(cells: list[Image.Image], labels: Volume, *, truth: bool) -> Image.Image:
+    """The slices in rows, the organs' names in their colours and what white means below."""
     columns = min(_COLUMNS, len(cells))
     width, height = max(c.width for c in cells), max(c.height for c in cells)
     rows = -(-len(cells) // columns)
-    present = [o for o in labels.labels if (labels.data == o.value).any()]
-    sheet = Image.new("RGB", (columns * width, rows * height + _LINE * (1 + len(present) // 4)), "black")
+    legend = [(o.name, o.color) for o in labels.labels if (labels.data == o.value).any()]
+    legend += [("outline of the known labels", (255, 255, 255))] if truth else []
+    sheet = Image.new("RGB", (columns * width, rows * height + _LINE * (1 + len(legend) // 4)), "black")
     for i, cell in enumerate(cells):
         sheet.paste(cell, ((i % columns) * width, (i // columns) * height))
     draw = ImageDraw.Draw(sheet)
     x, y = 4.0, rows * height + 2
-    for organ in present:
-        length = draw.textlength(organ.name) + 14
+    for name, color in legend:
+        length = draw.textlength(name) + 14
         if x + length > sheet.width:
             x, y = 4.0, y + _LINE
-        draw.text((x, y), organ.name, fill=organ.color)
+        draw.text((x, y), name, fill=color)
         x += length
     return sheet

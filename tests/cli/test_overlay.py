@@ -38,6 +38,15 @@ def test_labelled_slices_are_marked(scan):
     assert yellow.sum() > ((plain[..., 0] > 200) & (plain[..., 1] > 200) & (plain[..., 2] < 60)).sum()
 
 
+def test_slices_that_were_missed_are_shown(scan):
+    image, labels = scan
+    half = labels.data.copy()
+    half[:4] = 0  # a result that stops too early
+    few = overlay(image, image.like(half, labels.labels), n_slices=8)
+    all_ = overlay(image, image.like(half, labels.labels), truth=labels.data, n_slices=8)
+    assert few.height < all_.height, "four slices fill one row, eight fill two"
+
+
 def test_the_picture_is_written_whole_or_not_at_all(scan, tmp_path):
     save_overlay(tmp_path / "o.png", *scan, truth=scan[1].data)
     with Image.open(tmp_path / "o.png") as picture:
