@@ -60,7 +60,10 @@ def _choose_stack(path: Path, names: list[str], index: int | None) -> tuple[int,
     if index is not None and not 0 <= index < len(names):
         raise FormatError(f"the series in {path} has no volume {index}; it holds {listed}")
     if index is None and len(names) > 1:
-        return 0, (f"the series holds {len(names)} volumes ({listed}); number 0 was read (choose with index=)",)
+        return 0, (
+            f"the series holds {len(names)} volumes ({listed}); number 0 was read "
+            "(choose with index=, on the command line --index)",
+        )
     return index or 0, ()
 
 
