@@ -57,7 +57,7 @@ class FakeEngine:
             flat = support.mask.max(axis=0)
             labels[low:high][:, flat > 0] = flat[flat > 0]
         probability = {v: (labels == v).astype(np.float16) for v in organs}
-        report = {"engine": "fake", "warnings": []}
+        report = {"engine": "fake", "method": {"within the scan": "learned"}, "warnings": []}
         return Segmentation(query.like(labels, tuple(organs.values())), probability, report)
 
     def close(self) -> None:
