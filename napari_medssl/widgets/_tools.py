@@ -22,8 +22,8 @@ _TOOLS = {
     "erase": ("Eraser", "erase", "Wipe away what is labelled."),
 }  # fmt: skip
 # Half the training's superpixel. Measured on an abdominal T2 scan: 4 clicks per organ give an IoU of 0.91 with 200
-# pixels, 3 clicks 0.92 with 400. On an abdominal CT, mean of 8 organs after 5 clicks: 0.72 with 200, 0.67 with 100, 0.65
-# with 50, 0.56 with 400; other scales and smoothings give no more than 0.69.
+# pixels, 3 clicks 0.92 with 400. On an abdominal CT, mean of 8 organs after 5 clicks: 0.72 with 200, 0.67 with 100,
+# 0.65 with 50, 0.56 with 400; other scales and smoothings give no more than 0.69.
 _REGION_PX = 200
 
 
