@@ -32,6 +32,7 @@ from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
 
 Maps = dict[int, np.ndarray]
+_NOWHERE = -20.0  # logit on slices where no example expects the organ
 _TRUSTED_MM2 = 700.0  # labelled area at which the random walker has half of its weight
 
 
@@ -91,6 +92,7 @@ def segment_volume(
     names = _refiner_names(settings.refine)
     here, elsewhere = split_supports(query, supports)
     organs = organs_of(supports)
+    _label_type(max(o.value for o in organs))  # refuse now rather than after the work
     anchors = anchors_of(here)
     run = _Run(query, models, settings, window_limits(query, settings.intensity), slice_range)
     probability: Maps = {}
@@ -240,22 +242,39 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
 def _match(
     run: _Run, stack: FeatureStack, supports: Sequence[Support], stacks: Sequence[FeatureStack], organ: Label
 ) -> tuple[np.ndarray, OrganRange]:
-    """Coarse (Z, Y, X) float32 probability of one organ, the mean over the scans that have it labelled."""
+    """Coarse (Z, Y, X) float32 probability of one organ and the slices it was looked for on.
+
+    On each slice it is the mean over the scans that have the organ labelled and expect it there; elsewhere 0.
+    """
     total: torch.Tensor | None = None
-    count = 0
-    span = OrganRange(0, run.query.shape[0], "all")
+    spans = []
     for support, support_stack in zip(supports, stacks, strict=True):
         labelled = labelled_slices(support, support_stack, organ.value)
         if labelled is None:
             continue
         span = _span(run, labelled, support, support_stack, stack)
         logits = match_organ(labelled, stack.data, span)
-        total = logits if total is None else total + logits
-        count += 1
+        if total is None:
+            total = torch.zeros_like(logits)
+        total[span.low : span.high] += logits[span.low : span.high]
+        spans.append(span)
     if total is None:
         raise SupportError(f"{organ.name} is labelled on no slice of any example; paint it on at least one slice")
-    run.ranges[str(organ.value)] = {"low": span.low, "high": span.high, "origin": span.origin}
-    return torch.sigmoid(out_of_frame(total / count, stack.frame)).numpy(), span
+    count = torch.zeros(len(total))
+    for span in spans:
+        count[span.low : span.high] += 1
+    mean = total / count.clamp(min=1)[:, None, None]
+    mean[count == 0] = _NOWHERE
+    joined = _union(spans)
+    run.ranges[str(organ.value)] = {"low": joined.low, "high": joined.high, "origin": joined.origin}
+    return torch.sigmoid(out_of_frame(mean, stack.frame)).numpy(), joined
+
+
+def _union(spans: Sequence[OrganRange]) -> OrganRange:
+    """From the lowest to the highest slice of all; its origin is the least certain one."""
+    origins = [span.origin for span in spans]
+    origin = next(o for o in ("all", "height", "given") if o in origins)
+    return OrganRange(min(s.low for s in spans), max(s.high for s in spans), origin)
 
 
 def _restrict(run: _Run, probability: Maps, organ: Label, supports: Sequence[Support]) -> None:
@@ -298,10 +317,13 @@ def _refine(
 
 
 def compete(probability: Mapping[int, np.ndarray], threshold: float, slice_range: tuple[int, int] | None) -> np.ndarray:
-    """(Z, Y, X) uint8 or uint16 labels: the organ with the highest probability of at least `threshold`."""
+    """(Z, Y, X) labels: the organ with the highest probability of at least `threshold`.
+
+    uint8, or uint16 (int32 beyond 65535) when a label needs it. Raises SupportError for labels above 2147483647.
+    """
     values = list(probability)
     shape = probability[values[0]].shape
-    labels = np.zeros(shape, np.uint8 if max(values) < 256 else np.uint16)
+    labels = np.zeros(shape, _label_type(max(values)))
     low, high = slice_range or (0, shape[0])
     best = np.full(shape, np.float16(threshold), np.float16)
     for value in values:
@@ -311,6 +333,14 @@ def compete(probability: Mapping[int, np.ndarray], threshold: float, slice_range
         labels[wins] = value
         best[wins] = probability[value][wins]
     return labels
+
+
+def _label_type(highest: int) -> type[np.unsignedinteger | np.signedinteger]:
+    if highest > np.iinfo(np.int32).max:
+        raise SupportError(
+            f"the label {highest} of an example is too high; label numbers above 2147483647 are not supported"
+        )
+    return np.uint8 if highest < 1 << 8 else np.uint16 if highest < 1 << 16 else np.int32
 
 
 def _restore_painted(

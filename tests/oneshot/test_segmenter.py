@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from napari_medssl.errors import SettingsError, SupportError
+from napari_medssl.io import read, write_segmentation
 from napari_medssl.labels import Label
 from napari_medssl.oneshot import Segmentation, SegmentSettings, Support
 from napari_medssl.oneshot.propagation import PropagationSettings
 from napari_medssl.oneshot.prototype_settings import PrototypeSettings
 from napari_medssl.oneshot.quadrants import QuadrantSettings, plane_directions
 from napari_medssl.oneshot.segmenter import compete, segment_volume
+from napari_medssl.oneshot.transfer import OrganRange
 from napari_medssl.progress import Progress, finish
 from napari_medssl.volume import Volume
 
@@ -140,6 +143,43 @@ def test_an_organ_with_a_high_label_is_not_folded_into_another(models: Any, two_
     result = segment(models, query, [Support(query, high)])
     assert set(np.unique(result.labels.data)) == {0, 300}
     assert result.labels.data.dtype == np.uint16
+
+
+def test_labels_beyond_two_bytes_are_kept(models: Any, two_organs: Callable[..., Any], tmp_path: Path) -> None:
+    query, truth = two_organs()
+    high = np.where(only(truth, [7], (1,)) == 1, 70000, 0)
+    labels = segment(models, query, [Support(query, high)]).labels
+    assert labels.data.dtype == np.int32
+    assert set(np.unique(labels.data)) == {0, 70000}
+    write_segmentation(tmp_path / "out.nii.gz", labels)
+    again = read(tmp_path / "out.nii.gz").data  # the reader turns the axes
+    assert (again == 70000).sum() == (labels.data == 70000).sum() > 0
+
+
+def test_a_label_no_file_can_hold_is_refused_before_any_work(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    high = np.where(only(truth, [7], (1,)) == 1, 1 << 31, 0)
+    with pytest.raises(SupportError, match="the label 2147483648 of an example is too high"):
+        next(segment_volume(query, [Support(query, high)], models=models))
+
+
+def test_examples_that_expect_the_organ_elsewhere_do_not_silence_each_other(
+    models: Any, two_organs: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (query, _), (other, labels) = two_organs(shift=3, seed=1), two_organs()
+    supports = [Support(other, np.where(labels == 1, 1, 0)) for _ in range(2)]
+
+    def found(*spans: OrganRange) -> Segmentation:
+        told = iter(spans)
+        monkeypatch.setattr("napari_medssl.oneshot.segmenter._span", lambda *_: next(told))
+        return segment(models, query, supports[: len(spans)])
+
+    both = found(OrganRange(0, 14, "all"), OrganRange(0, 5, "height"))
+    assert (both.labels.data[7] == 1).any()
+    assert both.report["organ_ranges"] == {"1": {"low": 0, "high": 14, "origin": "all"}}
+    apart = found(OrganRange(3, 6, "height"), OrganRange(8, 11, "height"))
+    assert apart.report["organ_ranges"] == {"1": {"low": 3, "high": 11, "origin": "height"}}
+    assert all((apart.labels.data[z] == 1).any() for z in (4, 5, 8, 9))
 
 
 @pytest.mark.parametrize(
