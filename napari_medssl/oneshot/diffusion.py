@@ -36,8 +36,9 @@ def diffuse_steps(
 
     On a labelled slice the organ's pixels are foreground seeds and all others background seeds. Voxels count as
     cubes: weaker links across thick slices measured worse. The walker works in a box around the labelled masks, wider
-    on every side by their longer side, coarse enough for `_WALK_VOXELS`; beyond it the probability is 0. An image without any contrast tells nothing: there only
-    the labelled slices have a probability. Of labels outside `slice_range` the nearest on either side are seeds too.
+    on every side by their longer side, on blocks coarse enough for `_WALK_VOXELS`; beyond it the probability is 0. An
+    image without any contrast tells nothing: there only the labelled slices have a probability. Of labels outside
+    `slice_range` the nearest on either side are seeds too.
 
     Returns organ to (Z, Y, X) float16 in [0, 1], 0 outside `slice_range`. Yields Progress per organ.
     """
