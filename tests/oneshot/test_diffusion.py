@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_medssl.oneshot.diffusion import _block_means, _shrink, diffuse_near, diffuse_steps
+from napari_medssl.oneshot import diffusion
+from napari_medssl.oneshot.diffusion import _WALK_VOXELS, _block_means, _shrink, diffuse_near, diffuse_steps
 from napari_medssl.progress import finish
 from napari_medssl.volume import Volume
 
@@ -179,6 +180,40 @@ def test_without_background_to_start_from_the_carried_map_comes_back() -> None:
     mask = np.ones((3, 8, 8), bool)
     carried = np.full(mask.shape, 0.9, np.float16)
     np.testing.assert_array_equal(near(mask, carried, 1), carried)
+
+
+def test_a_large_volume_is_walked_in_few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    ys, xs = np.ogrid[:300, :320]
+    disc = (ys - 140) ** 2 + (xs - 160) ** 2 < 60**2
+    mask = np.repeat(disc[None], 60, 0)
+    mask[45:] = False
+    solved: list[tuple[int, ...]] = []
+
+    def spied(image: np.ndarray, seeds: np.ndarray) -> np.ndarray | None:
+        solved.append(image.shape)
+        return solve(image, seeds)
+
+    solve = diffusion._solve
+    monkeypatch.setattr(diffusion, "_solve", spied)
+    monkeypatch.setattr(diffusion, "_WALK_VOXELS", 30_000)
+    found = finish(diffuse_steps(scan(mask), {1: {20: mask[20]}}, limits=(0, 1)))[1]
+    (shape,) = solved
+    assert np.prod(shape) <= 30_000
+    assert shape[0] < 20  # isotropic voxels are joined across slices as well as within them
+    assert dice(found > 0.5, mask) > 0.9
+    assert not found[47:].max() > 0.5
+    assert _WALK_VOXELS <= 2_000_000  # 0.5 KiB each
+
+
+def test_what_is_far_from_the_labelled_organ_is_not_looked_at() -> None:
+    mask = np.zeros((5, 150, 150), bool)
+    mask[:, 20:30, 20:26] = True
+    found = finish(diffuse_steps(scan(mask), {1: {2: mask[2]}}, limits=(0, 1)))[1]
+    assert dice(found > 0.5, mask) > 0.9
+    assert not found[:, 70:].any()  # 40 mm beyond row 29
+    assert not found[:, :, 66:].any()
+    box = diffusion._wide_box({2: mask[2]}, (3.0, 1.0, 2.0), (0, 5))
+    assert box == (slice(0, 5), slice(0, 70), slice(0, 46))
 
 
 def test_blocks_at_the_edge_are_means_of_what_is_there() -> None:
