@@ -28,8 +28,8 @@ SYSTEM_NEEDS=(
 # set_up EXTRAS: system packages, .venv and the package with EXTRAS ("all" or "all,test").
 set_up() {
   local python
-  python=$(find_python) || install_packages "Python 3.10 or newer with venv" python3 python3-venv
-  python=${python:-$(find_python)} || fail "no Python of version 3.10 or newer with the venv module; install one, or name one: PYTHON=... ./run"
+  python=$(find_python) || install_packages "Python 3.11 or newer with venv" python3 python3-venv
+  python=${python:-$(find_python)} || fail "no Python of version 3.11 or newer with the venv module; install one, or name one: PYTHON=... ./run"
   [[ $1 == *test* ]] && install_missing_libraries
   make_environment "$python" "$1"
 }
@@ -39,8 +39,8 @@ fail() { printf '%s\n' "error: $*" >&2 && exit 1; }
 
 find_python() {
   local name
-  for name in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
-    "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && command -v "$name" && return
+  for name in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+    "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$name" && return
   done
   return 1
 }
