@@ -21,7 +21,12 @@ check_lint() {
   "$PY" -m ruff check . && "$PY" -m ruff format --check .
 }
 
+# The hints of numpy differ between releases and decide what mypy says; Python 3.10 only has an old one.
 check_types() {
+  if "$PY" -c 'import sys; sys.exit(sys.version_info >= (3, 11))'; then
+    say "types are checked from Python 3.11 on"
+    return 0
+  fi
   "$PY" -m mypy
 }
 
