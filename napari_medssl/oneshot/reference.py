@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,13 +14,11 @@ from napari_medssl.models.slices import mask_to_frame, out_of_frame
 from napari_medssl.oneshot.cowpro import learn_prototypes, score_logits
 from napari_medssl.oneshot.parts import serving_slices
 from napari_medssl.oneshot.prototype_settings import threshold_mode
+from napari_medssl.oneshot.provider import Models
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.support import Support
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
-
-if TYPE_CHECKING:
-    from napari_medssl.oneshot.segmenter import Models
 
 _CHUNK = 16
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from napari_medssl.errors import SettingsError, SupportError
 from napari_medssl.intensity import window_limits
@@ -20,13 +19,13 @@ from napari_medssl.oneshot.anchors import anchors_of, organs_of, split_supports,
 from napari_medssl.oneshot.diffusion import diffuse_near, diffuse_steps
 from napari_medssl.oneshot.polish import polish_steps
 from napari_medssl.oneshot.propagation import propagate_steps
+from napari_medssl.oneshot.provider import Models
 from napari_medssl.oneshot.quadrants import organ_region
 from napari_medssl.oneshot.reference import reference_steps
 from napari_medssl.oneshot.refine import RefineContext, refiners
 from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.oneshot.settings import Method, SegmentSettings
 from napari_medssl.oneshot.support import Support
-from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.oneshot.transfer import Labelled, OrganRange, labelled_slices, match_organ, organ_range
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
@@ -34,24 +33,6 @@ from napari_medssl.volume import Volume
 Maps = dict[int, np.ndarray]
 _NOWHERE = -20.0  # logit on slices where no example expects the organ
 _TRUSTED_MM2 = 700.0  # labelled area at which the random walker has half of its weight
-
-
-class Models(Protocol):
-    """What segmentation needs from the engine: where to compute, and the loaded models."""
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def propagator(self) -> nn.Module | None: ...
-
-    @property
-    def weights_hash(self) -> str: ...
-
-    @property
-    def tracks(self) -> TrackStore: ...
-
-    def features_steps(self, volume: Volume) -> Steps[FeatureStack]: ...
 
 
 @dataclass

@@ -1,0 +1,31 @@
+"""What segmentation asks of whoever owns device and models."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from napari_medssl.models.features import FeatureStack
+from napari_medssl.oneshot.tracks import TrackStore
+from napari_medssl.progress import Steps
+from napari_medssl.volume import Volume
+
+
+class Models(Protocol):
+    """Where to compute, the loaded models, and what is kept between runs; the engine's jobs are one."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def propagator(self) -> nn.Module | None: ...
+
+    @property
+    def weights_hash(self) -> str: ...
+
+    @property
+    def tracks(self) -> TrackStore: ...
+
+    def features_steps(self, volume: Volume) -> Steps[FeatureStack]: ...
