@@ -7,6 +7,7 @@ organ, or when the organ has ended.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -83,7 +84,7 @@ def propagate_steps(
     store = tracks if tracks is not None else TrackStore()
     base = f"{query.content_hash}|{limits}|{identity}|{digest(settings)}"
     stride = max(1, round(settings.step_mm / query.spacing_mm[0]))
-    walkers = _start(anchors, query.shape[0], slice_range, canvas, store, base, stride)
+    walkers = _start(anchors, query.shape[0], slice_range, canvas, store, base, stride, settings.stop_share)
     active = [w for w in walkers if w.walking and w.track.idle < settings.patience]
     done, longest = 0, max((abs(w.last - w.z) for w in active), default=0)
     while active:
@@ -129,6 +130,7 @@ def _start(
     store: TrackStore,
     base: str,
     stride: int,
+    stop_share: float,
 ) -> list[_Walker]:
     low, high = slice_range or (0, depth)
     walkers = []
@@ -146,7 +148,7 @@ def _start(
                     key = track_key(base, np.asarray(slices[z]), z, direction)
                     track = store.get(key)
                     if track.pieces and (last - track.pieces[-1].z) * direction > 0:
-                        _drop_short_stride(track, stride)
+                        track.settle(stride, stop_share * float(np.asarray(slices[z], np.float32).sum()))
                     walkers.append(_stand(organ, z, direction, last, slices[z], key, track, canvas))
     return walkers
 
@@ -163,14 +165,6 @@ def _stand(
     return _Walker(organ, anchor, direction, last, area, key, track, known[-1].z, canvas.piece(known[-1]))
 
 
-def _drop_short_stride(track: Track, stride: int) -> None:
-    # A last stride that was cut short by another label did not end where a free one would have.
-    full = len(track.pieces) // stride * stride
-    if full < len(track.pieces):
-        del track.pieces[full:]
-        track.idle = 0
-
-
 def _advance(
     walkers: list[_Walker],
     anchors: Anchors,
@@ -183,8 +177,8 @@ def _advance(
     boxes = torch.stack([_box(w, anchors) for w in walkers])
     jobs = [(i, w.direction * d) for i, w in enumerate(walkers) for d in range(1, min(stride, abs(w.last - w.z)) + 1)]
     maps = _predict(walkers, jobs, boxes, anchors, canvas, network, mirror=settings.mirror)
-    for (i, offset), probability in zip(jobs, maps, strict=True):
-        walkers[i].track.pieces.append(cut(walkers[i].z + offset, probability.cpu().numpy()))
+    for (i, offset), (probability, origin) in zip(jobs, maps, strict=True):
+        walkers[i].track.pieces.append(cut(walkers[i].z + offset, probability.cpu().numpy(), origin))
     furthest = dict(jobs)  # the last job of each walker is its furthest
     for i, offset in furthest.items():
         walker = walkers[i]
@@ -204,8 +198,8 @@ def _predict(
     network: nn.Module,
     *,
     mirror: bool,
-) -> list[Tensor]:
-    """(Y, X) probability for each job, a (walker number, slice offset)."""
+) -> list[tuple[Tensor, tuple[int, int]]]:
+    """For each job, a (walker number, slice offset): probability of the slice's part under its box, and its origin."""
     size = int(network.crop_size)  # type: ignore[arg-type]
     which = [walkers[i] for i, _ in jobs]
     boxes = boxes[[i for i, _ in jobs]]
@@ -231,8 +225,21 @@ def _predict(
     probability = torch.sigmoid(network(inputs))
     if mirror:
         probability = (probability + torch.sigmoid(network(inputs.flip(-1))).flip(-1)) / 2
-    out = F.grid_sample(probability[:, None], paste_grid(boxes, canvas.shape_yx), align_corners=False)[:, 0]
-    return list(out)
+    return [_paste(p, box, canvas.shape_yx) for p, box in zip(probability, boxes, strict=True)]
+
+
+def _paste(crop: Tensor, box: Tensor, shape_yx: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+    """The (S, S) crop back at the slice's resolution: the part of the slice it covers, and that part's first pixel."""
+    centre_y, centre_x, side = box.tolist()
+    # Interpolation with zeros reaches half a crop pixel beyond the box.
+    reach = side / 2 * (1 + 1 / crop.shape[-1]) + 1
+    (top, bottom), (left, right) = (
+        (max(0, math.floor(c - reach)), min(n, math.ceil(c + reach) + 1))
+        for c, n in zip((centre_y, centre_x), shape_yx, strict=True)
+    )
+    moved = box - box.new_tensor([top, left, 0])
+    grid = paste_grid(moved[None], (bottom - top, right - left))
+    return F.grid_sample(crop[None, None], grid, align_corners=False)[0, 0], (top, left)
 
 
 def _box(walker: _Walker, anchors: Anchors) -> Tensor:

@@ -34,14 +34,17 @@ class Piece:
         return out
 
 
-def cut(z: int, probability: np.ndarray) -> Piece:
-    """The piece of a (Y, X) probability map that is not practically zero."""
+def cut(z: int, probability: np.ndarray, origin: tuple[int, int] = (0, 0)) -> Piece:
+    """The piece of a (Y, X) probability map that is not practically zero.
+
+    origin: row and column of the slice at which the map's first pixel lies, when it covers only a part.
+    """
     strong = probability > 0.002
     rows, columns = np.flatnonzero(strong.any(1)), np.flatnonzero(strong.any(0))
     if not len(rows):
         return Piece(z, 0, 0, np.zeros((0, 0), np.float16))
     window = probability[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return Piece(z, int(rows[0]), int(columns[0]), window.astype(np.float16))
+    return Piece(z, int(rows[0]) + origin[0], int(columns[0]) + origin[1], window.astype(np.float16))
 
 
 @dataclass
@@ -58,6 +61,20 @@ class Track:
     def nbytes(self) -> int:
         """Memory held, in bytes."""
         return sum(p.values.nbytes + 64 for p in self.pieces)
+
+    def settle(self, stride: int, least: float) -> None:
+        """Make the track one that can be continued exactly as if it had never been stopped.
+
+        A last stride of fewer than `stride` slices, cut short by a label or an interruption, did not end where a free
+        one would have: it goes. idle is counted anew from what stays; a stride is empty when its last slice holds
+        fewer than `least` pixels above 0.5.
+        """
+        del self.pieces[len(self.pieces) // stride * stride :]
+        self.idle = 0
+        for piece in reversed(self.pieces[stride - 1 :: stride]):
+            if float((piece.values > 0.5).sum()) >= least:
+                break
+            self.idle += 1
 
 
 class TrackStore:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_medssl.oneshot.propagation import PropagationSettings, box_around, propagate_steps
+from napari_medssl.models.propagator import paste_grid
+from napari_medssl.oneshot.propagation import PropagationSettings, _paste, box_around, propagate_steps
 from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.progress import Progress, finish
 from napari_medssl.volume import Volume
@@ -303,6 +306,62 @@ def test_a_way_cut_short_goes_on_as_if_it_had_not_been(
     carry(query, {1: {9: mask[9]}}, copy(), settings, slice_range=first, tracks=store)
     resumed = carry(query, {1: {9: mask[9]}}, copy(), settings, slice_range=then, tracks=store)[1]
     np.testing.assert_array_equal(resumed, carry(query, {1: {9: mask[9]}}, copy(), settings, slice_range=then)[1])
+
+
+@pytest.mark.parametrize("stop", range(11, DEPTH))
+def test_a_way_cut_short_where_the_organ_ends_takes_no_step_more(stop: int) -> None:
+    mask, store = organ(4, 13), TrackStore()
+    # Faint remains beyond the organ: a step too many would be seen.
+    remains = Made(lambda inputs: (inputs[:, TARGET] > 0.5).float().clamp(min=0.1))
+    query, settings = scan(mask), PropagationSettings(step_mm=15, mirror=False, stop_share=0.1)
+    carry(query, {1: {9: mask[9]}}, remains, settings, slice_range=(0, stop), tracks=store)
+    resumed = carry(query, {1: {9: mask[9]}}, remains, settings, tracks=store)[1]
+    np.testing.assert_array_equal(resumed, carry(query, {1: {9: mask[9]}}, remains, settings)[1])
+
+
+@pytest.mark.parametrize("steps_before", [1, 2, 3])
+@pytest.mark.parametrize("how", ["closed", "failed"])
+def test_a_way_interrupted_goes_on_as_if_it_had_not_been(how: str, steps_before: int) -> None:
+    mask, store = organ(), TrackStore()
+    query, settings = scan(mask), PropagationSettings(step_mm=10, mirror=False)
+    carry(query, {1: {9: mask[9]}}, bright(), settings, slice_range=(6, 12), tracks=store)
+    network = bright()
+    if how == "failed":
+        network.rule = failing_after(network.rule, steps_before)
+    steps = propagate_steps(
+        query, {1: {9: mask[9]}}, network, settings, limits=(0, 120), device=torch.device("cpu"), tracks=store
+    )
+    with contextlib.suppress(RuntimeError), contextlib.closing(steps):
+        for _ in range(steps_before):
+            next(steps)
+        if how == "failed":
+            next(steps)
+            pytest.fail("the network should have failed")
+    resumed = carry(query, {1: {9: mask[9]}}, bright(), settings, tracks=store)[1]
+    np.testing.assert_array_equal(resumed, carry(query, {1: {9: mask[9]}}, bright(), settings)[1])
+
+
+def failing_after(rule: Callable[[Tensor], Tensor], times: int) -> Callable[[Tensor], Tensor]:
+    left = iter(range(times))
+
+    def call(inputs: Tensor) -> Tensor:
+        if next(left, None) is None:
+            raise RuntimeError("made to fail")
+        return rule(inputs)
+
+    return call
+
+
+@pytest.mark.parametrize("box", [(30.0, 30.0, 28.0), (2.0, 61.5, 40.3), (31.5, 30.25, 300.0)])
+def test_a_crop_is_pasted_as_into_the_whole_slice(box: tuple[float, float, float]) -> None:
+    crop = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    boxes = torch.tensor([box])
+    whole = F.grid_sample(crop[None, None], paste_grid(boxes, (64, 80)), align_corners=False)[0, 0].numpy()
+    part, (top, left) = _paste(crop, boxes[0], (64, 80))
+    placed = np.zeros_like(whole)
+    placed[top : top + part.shape[0], left : left + part.shape[1]] = part.numpy()
+    np.testing.assert_allclose(placed, whole, atol=1e-5)
+    assert part.numel() < 64 * 80 or box[2] > 80
 
 
 def rectangle(top: int, bottom: int, left: int, right: int, side: int = 200) -> np.ndarray:

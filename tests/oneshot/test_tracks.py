@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from napari_medssl.oneshot.tracks import Piece, Track, TrackStore, cut, track_key
 
@@ -25,6 +26,29 @@ def test_what_is_practically_zero_is_cut_off() -> None:
     empty = cut(2, np.full((20, 30), 0.001, np.float32))
     assert empty.values.size == 0
     assert not empty.whole((20, 30)).any()
+
+
+def test_a_part_of_a_slice_is_cut_at_its_place_in_the_slice() -> None:
+    part = cut(3, blob()[4:, 7:], (4, 7))
+    np.testing.assert_array_equal(part.whole((20, 30)), blob())
+
+
+@pytest.mark.parametrize(
+    ("areas", "stride", "kept", "idle"),
+    [
+        ([9, 9, 9, 9], 1, 4, 0),
+        ([9, 9, 0, 0], 1, 4, 2),
+        ([9, 0, 9, 0], 1, 4, 1),
+        ([0, 9, 9, 0, 9], 2, 4, 1),  # the second stride ends empty, the third was cut short
+        ([9, 0, 9, 3, 9], 2, 4, 2),  # 3 pixels are fewer than the least of 4
+        ([9], 3, 0, 0),
+        ([], 2, 0, 0),
+    ],
+)
+def test_a_settled_track_knows_its_empty_strides(areas: list[int], stride: int, kept: int, idle: int) -> None:
+    way = Track([Piece(z, 0, 0, np.ones((1, n), np.float16)) for z, n in enumerate(areas)], idle=7)
+    way.settle(stride, 4)
+    assert (len(way.pieces), way.idle) == (kept, idle)
 
 
 def test_a_piece_is_added_with_its_weight_in_its_place() -> None:
