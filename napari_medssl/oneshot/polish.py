@@ -30,26 +30,25 @@ def polish_steps(
     the organ's ends, the walker leaks where edges are weak.
 
     found: (Z, Y, X) float32 probability from matching. span: slices it covers. carry: propagation from anchors.
-    Returns (Z, Y, X) float32. When nothing was found, `found` is returned.
+    `found` stays as it is. Returns (Z, Y, X) float32; `found` itself when nothing was found in it.
     """
-    context = RefineContext(query, limits, {})
-    clean = refiners["connected"](found, context)
+    clean = refiners["connected"](found.copy(), RefineContext(query, limits, {}))
     seeds = sure_slices(clean, _SEEDS)
     if not seeds:
         return found
+    del found  # the caller may have, too
     anchors = {z: clean[z] >= 0.5 for z in seeds}
-    carried = (yield from carry({1: anchors}))[1].astype(np.float32)
-    for z in seeds:  # there the carried map only repeats the match
-        carried[z] = clean[z]
-    walked = diffuse_near(query, anchors, clean, limits=limits).astype(np.float32)
-    for z in seeds:
-        walked[z] = clean[z]
-    outside = np.ones(len(found), bool)
-    outside[span.low : span.high] = False
-    clean[outside] = 0
+    carried = (yield from carry({1: anchors}))[1]
+    walked = diffuse_near(query, anchors, clean, limits=limits)
     if span.origin == "given":
-        walked[outside] = 0
-    return (clean + carried + walked) / 3
+        walked[: span.low] = 0
+        walked[span.high :] = 0
+    clean[: span.low] = 0
+    clean[span.high :] = 0
+    for z in range(len(clean)):
+        if z not in anchors:  # there the carried map and the walker only repeat the match
+            clean[z] = (clean[z] + carried[z] + walked[z]) / 3
+    return clean
 
 
 def sure_slices(probability: np.ndarray, count: int) -> list[int]:

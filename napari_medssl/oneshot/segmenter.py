@@ -22,7 +22,7 @@ from napari_medssl.oneshot.propagation import propagate_steps
 from napari_medssl.oneshot.provider import Models
 from napari_medssl.oneshot.quadrants import organ_region
 from napari_medssl.oneshot.reference import reference_steps
-from napari_medssl.oneshot.refine import RefineContext, refiners
+from napari_medssl.oneshot.refine import REACH_MM, RefineContext, refiners
 from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.oneshot.settings import Method, SegmentSettings
 from napari_medssl.oneshot.support import Support
@@ -32,6 +32,7 @@ from napari_medssl.volume import Volume
 
 Maps = dict[int, np.ndarray]
 _NOWHERE = -20.0  # logit on slices where no example expects the organ
+_CHUNK = 16  # slices brought to the scan's resolution at a time
 _TRUSTED_MM2 = 700.0  # labelled area at which the random walker has half of its weight
 
 
@@ -150,7 +151,9 @@ def _second_opinion(run: _Run, maps: Maps, anchors: Mapping[int, Mapping[int, np
             continue
         yield Progress(i, len(anchors), "checking with a random walker")
         walked = diffuse_near(run.query, slices, maps[organ], limits=run.limits)
-        maps[organ] = ((1 - share) * maps[organ] + share * walked).astype(np.float16)
+        walked *= share
+        maps[organ] *= 1 - share
+        maps[organ] += walked
 
 
 def _walker_trust(query: Volume, slices: Mapping[int, np.ndarray]) -> float:
@@ -213,9 +216,9 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
             found, span = _match(run, stack, supports, stacks, organ)
         run.timed("match", start)
         start = time.perf_counter()
-        maps[organ.value] = yield from polish_steps(
-            found, span, carry=lambda a: _carry(run, a), query=run.query, limits=run.limits
-        )
+        steps = polish_steps(found, span, carry=lambda a: _carry(run, a), query=run.query, limits=run.limits)
+        del found  # polishing lets go of it, too: a float32 scan less while the walkers are under way
+        maps[organ.value] = (yield from steps).astype(np.float16)
         run.timed("learned", start)
     return maps
 
@@ -248,7 +251,11 @@ def _match(
     mean[count == 0] = _NOWHERE
     joined = _union(spans)
     run.ranges[str(organ.value)] = {"low": joined.low, "high": joined.high, "origin": joined.origin}
-    return torch.sigmoid(out_of_frame(mean, stack.frame)).numpy(), joined
+    found = np.empty(run.query.shape, np.float32)
+    for start in range(0, len(found), _CHUNK):
+        part = out_of_frame(mean[start : start + _CHUNK], stack.frame)
+        found[start : start + _CHUNK] = torch.sigmoid(part).numpy()
+    return found, joined
 
 
 def _union(spans: Sequence[OrganRange]) -> OrganRange:
@@ -260,6 +267,8 @@ def _union(spans: Sequence[OrganRange]) -> OrganRange:
 
 def _restrict(run: _Run, probability: Maps, organ: Label, supports: Sequence[Support]) -> None:
     """Keep an organ in its quadrants (S63), when the settings ask for it."""
+    if run.settings.quadrants.source == "off":
+        return
     labelled = [(s.volume, s.mask == organ.value) for s in supports if (s.mask == organ.value).any()]
     region = organ_region(run.query, run.settings.quadrants, organ=organ.name, supports=labelled)
     run.warnings.extend(region.warnings)
@@ -289,12 +298,40 @@ def _refine(
     for i, (organ, found) in enumerate(probability.items()):
         if names:
             yield Progress(i, len(probability), "refining")
-        context = RefineContext(run.query, run.limits, anchors.get(organ, {}))
-        refined = np.asarray(found, np.float32)
-        for name in names:
-            refined = refiners[name](refined, context)
-        probability[organ] = refined.astype(np.float16)
+            _refine_organ(run, found, anchors.get(organ, {}), names)
     run.timed("refine", start)
+
+
+def _refine_organ(run: _Run, found: np.ndarray, slices: Mapping[int, np.ndarray], names: list[str]) -> None:
+    """Refine a float16 map in place, in the box of what is not zero and as far around as a step may look."""
+    box = _box_above_zero(found, run.query.spacing_mm)
+    if box is None:
+        return
+    extent, *plane = box
+    corner = np.eye(4)
+    corner[:3, 3] = [s.start for s in box]
+    query = Volume(run.query.data[box], run.query.affine @ corner, run.query.modality)
+    masks = {z - extent.start: m[tuple(plane)] for z, m in slices.items() if extent.start <= z < extent.stop}
+    context = RefineContext(query, run.limits, masks)
+    refined = found[box].astype(np.float32)
+    for name in names:
+        refined = refiners[name](refined, context)
+    found[box] = refined
+
+
+def _box_above_zero(found: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[slice, slice, slice] | None:
+    plane = np.zeros(found.shape[1:], bool)
+    for z in range(len(found)):  # slice by slice: comparing the whole map would take half of its memory again
+        plane |= found[z] > 0
+    if not plane.any():
+        return None
+    used = (np.asarray(found.any(axis=(1, 2))), plane.any(1), plane.any(0))
+    out = []
+    for hit, mm in zip(used, spacing_mm, strict=True):
+        extra = int(np.ceil(REACH_MM / mm)) + 1
+        where = np.flatnonzero(hit)
+        out.append(slice(max(0, int(where[0]) - extra), min(int(hit.size), int(where[-1]) + 1 + extra)))
+    return out[0], out[1], out[2]
 
 
 def compete(probability: Mapping[int, np.ndarray], threshold: float, slice_range: tuple[int, int] | None) -> np.ndarray:

@@ -116,6 +116,19 @@ def test_outside_the_span_the_match_does_not_count() -> None:
     assert result[[0, 1, 11]].max() == 0
 
 
+@pytest.mark.usefixtures("walker")
+@pytest.mark.parametrize("speck", [False, True])
+def test_what_was_found_is_not_changed(speck: bool) -> None:
+    given = found()
+    given[[0, 1, 11], 5:15, 5:15] = 0.7
+    if speck:
+        given[6, 1:3, 1:3] = 0.99
+    before = given.copy()
+    result = polish(given, Carry(0.0), OrganRange(2, 11, "given"))
+    np.testing.assert_array_equal(given, before)
+    assert not np.shares_memory(result, given)
+
+
 def test_three_honest_opinions_find_the_organ() -> None:
     truth = found() > 0.5
     image = Volume((0.2 + 0.5 * truth + 0.02 * QUERY.data).astype(np.float32), np.eye(4))

@@ -14,10 +14,11 @@ import pytest
 from napari_medssl.errors import SettingsError, SupportError
 from napari_medssl.io import read, write_segmentation
 from napari_medssl.labels import Label
-from napari_medssl.oneshot import Segmentation, SegmentSettings, Support
+from napari_medssl.oneshot import Segmentation, SegmentSettings, Support, segmenter
 from napari_medssl.oneshot.propagation import PropagationSettings
 from napari_medssl.oneshot.prototype_settings import PrototypeSettings
 from napari_medssl.oneshot.quadrants import QuadrantSettings, plane_directions
+from napari_medssl.oneshot.refine import RefineContext, refiners
 from napari_medssl.oneshot.segmenter import compete, segment_volume
 from napari_medssl.oneshot.transfer import OrganRange
 from napari_medssl.progress import Progress, finish
@@ -249,8 +250,6 @@ def test_no_example_is_told(models: Any, two_organs: Callable[..., Any]) -> None
 def test_refinement_steps_are_those_named_in_order(
     models: Any, two_organs: Callable[..., Any], text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_medssl.oneshot.refine import refiners
-
     called: list[str] = []
 
     def spied(name: str, step: Any) -> Any:
@@ -266,6 +265,38 @@ def test_refinement_steps_are_those_named_in_order(
     settings = dataclasses.replace(FAST, refine=text)
     segment(models, query, [Support(query, only(truth, [7], (1,)))], settings=settings)
     assert called == text.replace(",", " ").split()
+
+
+@pytest.mark.parametrize("text", ["connected holes", "smooth", "random-walk", "smooth connected random-walk holes"])
+@pytest.mark.parametrize("spacing_mm", [(5.0, 1.2, 1.2), (1.0, 3.0, 2.0)])
+def test_refining_the_box_of_an_organ_is_refining_the_whole(
+    two_organs: Callable[..., Any], text: str, spacing_mm: tuple[float, float, float]
+) -> None:
+    query, truth = two_organs(depth=40)
+    query = Volume(query.data, np.diag([*spacing_mm, 1.0])[:, [2, 1, 0, 3]], "MR")
+    rng = np.random.default_rng(1)
+    map_ = np.where(truth == 1, 0.8, 0.0)
+    map_[20:22, 50:52, 40:43] = 0.7  # a speck
+    map_[30] *= rng.random(map_.shape[1:]) > 0.1  # holes
+    found = map_.astype(np.float16)
+    slices = {20: truth[20] == 1, 39: np.zeros((64, 64), bool)}
+    run = segmenter._Run(query, None, FAST, (0.0, 200.0), None)  # type: ignore[arg-type]
+    whole = found.astype(np.float32)
+    for name in text.split():
+        whole = refiners[name](whole, RefineContext(query, run.limits, slices))
+    box = segmenter._box_above_zero(found, query.spacing_mm)
+    assert box is not None
+    assert found[box].size < found.size
+    segmenter._refine_organ(run, found, slices, text.split())
+    np.testing.assert_allclose(found.astype(np.float32), whole.astype(np.float16).astype(np.float32), atol=1e-3)
+
+
+def test_a_map_of_nothing_needs_no_refinement(two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    run = segmenter._Run(query, None, FAST, (0.0, 200.0), None)  # type: ignore[arg-type]
+    empty = np.zeros(truth.shape, np.float16)
+    segmenter._refine_organ(run, empty, {}, ["holes"])
+    assert not empty.any()
 
 
 def test_the_report_is_ready_for_json_and_says_what_was_done(models: Any, two_organs: Callable[..., Any]) -> None:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from napari_medssl.oneshot.refine import connected, holes, random_walk, smooth
-from napari_medssl.oneshot.refine.step import RefineContext, Refiner, refiners
+from napari_medssl.oneshot.refine.step import REACH_MM, RefineContext, Refiner, refiners
 
-__all__ = ["RefineContext", "Refiner", "connected", "holes", "random_walk", "refiners", "smooth"]
+__all__ = ["REACH_MM", "RefineContext", "Refiner", "connected", "holes", "random_walk", "refiners", "smooth"]
