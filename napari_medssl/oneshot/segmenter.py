@@ -77,10 +77,11 @@ def segment_volume(
     _label_type(max(o.value for o in organs))  # refuse now rather than after the work
     anchors = anchors_of(here)
     run = _Run(query, models, settings, window_limits(query, settings.intensity), slice_range)
+    foreign = [o for o in organs if o.value not in anchors]
+    methods = _methods(run, within=bool(anchors), across=bool(foreign))  # refuse now rather than after half the work
     probability: Maps = {}
     if anchors:
         probability.update((yield from _within(run, here, within_range(anchors, slice_range), organs)))
-    foreign = [o for o in organs if o.value not in anchors]
     if foreign:
         probability.update((yield from _across(run, elsewhere, foreign)))
     probability = {o.value: probability[o.value] for o in organs}
@@ -90,7 +91,7 @@ def segment_volume(
     labels = compete(probability, settings.threshold, slice_range)
     _restore_painted(labels, anchors, slice_range)
     report = {
-        "method": _method(run, within=bool(anchors)),
+        "method": methods,
         "organs": {str(o.value): o.name for o in organs},
         "slice_range": list(slice_range) if slice_range else None,
         "organ_ranges": run.ranges,
@@ -98,6 +99,15 @@ def segment_volume(
         "warnings": run.warnings,
     }
     return Segmentation(query.like(labels, organs), probability, report)
+
+
+def _methods(run: _Run, *, within: bool, across: bool) -> str:
+    """For the report: the method, or both where organs labelled here and organs of other scans go different ways."""
+    here = [_method(run, within=True)] if within else []
+    there = [_method(run, within=False)] if across else []
+    if here and there and here != there:
+        return f"{here[0]} within the scan, {there[0]} across scans"
+    return (here or there)[0]
 
 
 def _method(run: _Run, *, within: bool) -> Method:

@@ -226,6 +226,42 @@ def test_without_a_propagator_the_learned_method_is_refused(
         )
 
 
+@pytest.mark.parametrize(
+    ("with_propagator", "told"), [(True, "learned"), (False, "random-walker within the scan, prototypes across scans")]
+)
+def test_a_mixed_run_reports_both_methods(
+    request: pytest.FixtureRequest, two_organs: Callable[..., Any], with_propagator: bool, told: str
+) -> None:
+    models = request.getfixturevalue("models" if with_propagator else "models_without_propagator")
+    (query, truth), (other, labels) = two_organs(seed=1), two_organs()
+    supports = [Support(query, only(truth, [7], (1,))), Support(other, only(labels, [7], (2,)))]
+    result = segment(models, query, supports, settings=dataclasses.replace(PROTOTYPES, method="auto"))
+    assert result.report["method"] == told
+
+
+def test_a_mixed_run_that_must_fail_fails_before_any_work(models: Any, two_organs: Callable[..., Any]) -> None:
+    (query, truth), (other, labels) = two_organs(seed=1), two_organs()
+    supports = [Support(query, only(truth, [7], (1,))), Support(other, only(labels, [7], (2,)))]
+    with pytest.raises(SettingsError, match="a random walker cannot cross to another scan"):
+        next(segment_volume(query, supports, models=models, settings=SegmentSettings(method="random-walker")))
+
+
+@pytest.mark.parametrize("after", [1, 3, 6])
+def test_a_run_stopped_halfway_leaves_the_next_one_as_if_it_had_not_been(
+    models: Any, two_organs: Callable[..., Any], after: int
+) -> None:
+    query, truth = two_organs()
+    support = [Support(query, only(truth, [7]))]
+    segment(models, query, support, slice_range=(6, 9))  # leaves ways that can be continued
+    steps = segment_volume(query, support, models=models, settings=FAST)
+    for _ in range(after):
+        next(steps)
+    steps.close()
+    stopped, fresh = segment(models, query, support), segment(type(models)(), query, support)
+    for organ in (1, 2):
+        np.testing.assert_array_equal(stopped.probability[organ], fresh.probability[organ])
+
+
 def test_a_random_walker_does_not_cross_to_another_scan(models: Any, two_organs: Callable[..., Any]) -> None:
     (query, _), (other, labels) = two_organs(seed=1), two_organs()
     with pytest.raises(SettingsError, match="a random walker cannot cross to another scan; choose 'auto'"):
