@@ -40,6 +40,12 @@ class Bundle:
         return {k[len(prefix) :]: v for k, v in self.tensors.items() if k.startswith(prefix)}
 
 
+def module_bundle(role: str, name: str, module: torch.nn.Module, card: Mapping[str, Any]) -> Bundle:
+    """A bundle with one module, registered as `name`, whose `config` its factory needs to build it again."""
+    tensors = {f"{role}.{k}": v for k, v in module.state_dict().items()}
+    return Bundle({role: {"name": name, "config": module.config}}, tensors, dict(card))
+
+
 def save_bundle(path: Path, bundle: Bundle, *, half: bool = False) -> str:
     """Write `bundle` (temporary file, then rename) and return its SHA-256.
 

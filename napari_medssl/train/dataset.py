@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from napari_medssl.errors import FormatError, MedSSLError
-from napari_medssl.intensity import window_limits
+from napari_medssl.intensity import to_unit, window_limits
 from napari_medssl.io import read
 from napari_medssl.models.features import SliceFrame
 from napari_medssl.models.slices import into_frame, make_frame
@@ -108,11 +108,10 @@ def frame_volume(case: Case, volume: Volume, labels: Volume | None, size: int) -
     """Frame the slices of a volume already in memory."""
     z_mm, y_mm, x_mm = volume.spacing_mm
     frame = make_frame(volume.shape[1:], (y_mm, x_mm), size)
-    low, high = window_limits(volume)
+    limits = window_limits(volume)
     image = np.empty((volume.shape[0], size, size), np.uint8)
     for z in range(volume.shape[0]):
-        unit = np.clip((volume.data[z : z + 1].astype(np.float32) - low) / (high - low), 0, 1)
-        framed = into_frame(torch.from_numpy(np.nan_to_num(unit)), frame)
+        framed = into_frame(torch.from_numpy(to_unit(volume.data[z : z + 1], limits)), frame)
         image[z] = (framed[0] * 255).round().to(torch.uint8).numpy()
     framed_labels = None if labels is None else _frame_labels(label_bytes(labels, case), frame)
     return FramedVolume(case, image, framed_labels, z_mm, max(volume.shape[1] * y_mm, volume.shape[2] * x_mm) / size)

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_medssl.errors import FormatError
-from napari_medssl.models.bundle import Bundle, save_bundle
+from napari_medssl.models.bundle import module_bundle, save_bundle
 from napari_medssl.models.encoder import build_encoder
 from napari_medssl.oneshot.matching import cell_cover, cell_prototypes, match_logits
 from napari_medssl.progress import Progress, Steps
@@ -70,10 +70,8 @@ def train_incontext(cases: Sequence[Case], out: Path, settings: InContextSetting
     loop = LoopSettings(settings.iterations, settings.learning_rate, settings.weight_decay, settings.max_minutes)
     facts = yield from train_loop(encoder, draw_loss, out, loop, rng=source.rng, noise=source.noise)
     yield Progress(settings.iterations, settings.iterations, "saving")
-    modules = {"encoder": {"name": settings.encoder, "config": encoder.config}}
-    tensors = {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
     card = {"recipe": "in-context episodes", "settings": to_dict(settings), "run": facts, "data": data_facts(cases)}
-    save_bundle(out / "encoder.safetensors", Bundle(modules, tensors, card))
+    save_bundle(out / "encoder.safetensors", module_bundle("encoder", settings.encoder, encoder, card))
     return out / "encoder.safetensors"
 
 

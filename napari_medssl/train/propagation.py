@@ -20,7 +20,7 @@ from torch import Tensor
 from napari_medssl.errors import FormatError, MedSSLError
 from napari_medssl.intensity import to_unit, window_limits
 from napari_medssl.io import read
-from napari_medssl.models.bundle import Bundle, save_bundle
+from napari_medssl.models.bundle import module_bundle, save_bundle
 from napari_medssl.models.propagator import assemble, build_propagator, crop_grid
 from napari_medssl.oneshot.propagation import box_around
 from napari_medssl.progress import Progress, Steps
@@ -88,10 +88,8 @@ def train_propagation(cases: Sequence[Case], out: Path, settings: PropagationSet
     loop = LoopSettings(settings.iterations, settings.learning_rate, settings.weight_decay, settings.max_minutes)
     facts = yield from train_loop(network, draw_loss, out, loop, rng=source.rng, noise=source.noise)
     yield Progress(settings.iterations, settings.iterations, "saving")
-    modules = {"propagator": {"name": settings.propagator, "config": network.config}}
-    tensors = {f"propagator.{k}": v for k, v in network.state_dict().items()}
     card = {"recipe": "slice walks", "settings": to_dict(settings), "run": facts, "data": data_facts(cases)}
-    save_bundle(out / "propagator.safetensors", Bundle(modules, tensors, card))
+    save_bundle(out / "propagator.safetensors", module_bundle("propagator", settings.propagator, network, card))
     return out / "propagator.safetensors"
 
 
