@@ -13,7 +13,8 @@ import torch
 
 from napari_medssl.errors import FormatError, MedSSLError
 from napari_medssl.intensity import to_unit, window_limits
-from napari_medssl.io import read
+from napari_medssl.io import list_series, read
+from napari_medssl.io.formats import looks_like_dicom
 from napari_medssl.models.features import SliceFrame
 from napari_medssl.models.slices import into_frame, make_frame
 from napari_medssl.progress import Progress, Steps
@@ -22,16 +23,21 @@ from napari_medssl.volume import Volume
 log = logging.getLogger(__name__)
 
 _LABEL_WORDS = {"seg", "segmentation", "msk", "mask", "labels", "labelmap"}
-SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".npz")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One scan on disk with its label map, if any. `group` is the data set it belongs to."""
+    """One scan on disk with its label map, if any.
+
+    image: a file, or a folder of DICOM files. group: the data set it belongs to. series: UID of the DICOM series, for a
+    folder that holds several.
+    """
 
     image: Path
     labels: Path | None
     group: str
+    series: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +74,44 @@ def collect_cases(roots: Iterable[Path], *, exclude: Sequence[str] = ()) -> list
             raise FormatError(f"no scan ({', '.join(SUFFIXES)}) in {root}")
         cases += [c for c in found if not c.image.name.startswith(tuple(exclude))]
     return cases
+
+
+def cases_in(paths: Iterable[Path], *, exclude: Sequence[str] = ()) -> list[Case]:
+    """As `collect_cases`, for single scans (files) and folders of DICOM files as well, whatever their depth.
+
+    A single file in a folder `images` has its label map under the same name in `labels` beside it.
+    """
+    cases: list[Case] = []
+    for path in paths:
+        if path.is_file():
+            cases.append(_single(path))
+        elif path.is_dir() and not (path / "images").is_dir() and not any(map(_is_scan, path.iterdir())):
+            cases += _dicom_series(path)
+        else:
+            cases += collect_cases([path])
+    return [c for c in cases if not c.image.name.startswith(tuple(exclude))]
+
+
+def _is_scan(path: Path) -> bool:
+    return path.name.endswith(SUFFIXES)
+
+
+def _single(path: Path) -> Case:
+    if path.parent.name != "images":
+        return Case(path, None, path.parent.name)
+    labels = path.parent.parent / "labels" / path.name
+    return Case(path, labels if labels.is_file() else None, path.parent.parent.name)
+
+
+def _dicom_series(root: Path) -> list[Case]:
+    folders = sorted({p.parent for p in root.rglob("*") if p.is_file() and looks_like_dicom(p)})
+    cases: dict[str, Case] = {}  # by UID: a folder also lists the series of the folders below it
+    for folder in reversed(folders):  # the innermost first
+        for series in list_series(folder):
+            cases.setdefault(series.uid, Case(folder, None, root.name, series.uid))
+    if not cases:
+        raise FormatError(f"no scan ({', '.join(SUFFIXES)} or DICOM series) in {root}")
+    return sorted(cases.values(), key=lambda c: (str(c.image), c.series or ""))
 
 
 def _pairs(root: Path) -> list[Case]:

@@ -1,0 +1,164 @@
+"""Scans prepared for training once, and kept on disk so that neither memory nor the next run pays for it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_medssl.errors import FormatError, MedSSLError
+from napari_medssl.intensity import to_unit, window_limits
+from napari_medssl.io import read
+from napari_medssl.io.atomic import replacing
+from napari_medssl.pretext.scan import Scan
+from napari_medssl.progress import Progress, Steps
+from napari_medssl.train.dataset import Case, frame_volume, label_bytes
+from napari_medssl.volume import Volume
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1  # of the prepared form; part of the key
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The grid scans are prepared on: framed square slices of `size` pixels, or voxels of `spacing_mm` (0: their own).
+
+    Exactly one of the two counts: `size` when it is not 0.
+    """
+
+    size: int = 0
+    spacing_mm: float = 0.0
+
+
+def load_scans(
+    cases: Sequence[Case],
+    grid: Grid,
+    *,
+    cache: Path | None = None,
+    bad_files: Literal["skip", "stop"] = "skip",
+) -> Steps[list[Scan]]:
+    """Every case on `grid`, as 8-bit voxels.
+
+    cache: folder of prepared scans; what is there is opened as a memory map instead of being read again. Without it the
+        scans stay in memory. bad_files: a scan that cannot be read, or whose label map does not fit, is named in the
+        log and left out, or ends the loading.
+
+    Yields Progress. Raises FormatError when no scan is left, or at the first bad one with `bad_files="stop"`.
+    """
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
+    scans, refused = [], []
+    for i, case in enumerate(cases):
+        yield Progress(i, len(cases), f"reading {case.image.name}")
+        try:
+            scans.append(_prepared(case, grid, cache))
+        except MedSSLError as error:
+            if bad_files == "stop":
+                raise FormatError(f"cannot train on {case.image}: {error}") from error
+            log.warning("left out %s: %s", case.image, error)
+            refused.append(f"{case.image.name}: {error}")
+    if not scans:
+        raise FormatError(f"none of the {len(cases)} scans could be read; the first: {refused[0] if refused else '-'}")
+    return scans
+
+
+def scans_digest(scans: Sequence[Scan]) -> str:
+    """Short hash of names and voxels, so that a run is not continued on other data without anybody noticing."""
+    h = hashlib.sha256()
+    for scan in scans:
+        h.update(f"{scan.name} {scan.shape} {scan.spacing_mm}".encode())
+        h.update(np.ascontiguousarray(scan.image[:: max(1, len(scan.image) // 8)]))
+    return h.hexdigest()[:16]
+
+
+def subject_of(name: str) -> str:
+    """The person of a scan, from its file name, so that two scans of one person stay on one side of a split.
+
+    The entity `sub-...` where there is one (BIDS); otherwise the name without a channel number (`_0000`, nnU-Net) and
+    without a last word of letters (phase, sequence, visit), as long as a number stays in what is left.
+
+    >>> [subject_of(n) for n in ("sub-07_T1w.nii.gz", "SC-HF-I-01_ED.nii.gz", "chaos_t2_01.nii.gz", "CT_AVM.nii.gz")]
+    ['sub-07', 'SC-HF-I-01', 'chaos_t2_01', 'CT_AVM']
+    """
+    stem = re.sub(r"\.(nii\.gz|nii|nrrd|mha|mhd|npz|mgz|mgh|dcm)$", "", name, flags=re.IGNORECASE)
+    if found := re.match(r"sub-[0-9A-Za-z]+", stem):
+        return found.group()
+    for tail in (r"_\d{4}$", r"_[A-Za-z]+$"):
+        shorter = re.sub(tail, "", stem)
+        if re.search(r"\d", shorter):
+            stem = shorter
+    return stem
+
+
+def _prepared(case: Case, grid: Grid, cache: Path | None) -> Scan:
+    if cache is None:
+        return _scan(case, *_read_on(case, grid))
+    stem = cache / _key(case, grid)
+    facts_file = stem.with_suffix(".json")
+    if not facts_file.is_file():
+        image, labels, spacing = _read_on(case, grid)
+        _store(stem, image, labels, spacing)
+    facts = json.loads(facts_file.read_text())
+    image = np.load(stem.with_suffix(".image.npy"), mmap_mode="r")
+    labels = np.load(stem.with_suffix(".labels.npy"), mmap_mode="r") if facts["labels"] else None
+    return _scan(case, image, labels, facts["spacing_mm"])
+
+
+def _scan(case: Case, image: npt.NDArray[np.uint8], labels: Any, spacing_mm: Sequence[float]) -> Scan:
+    z, y, x = spacing_mm
+    return Scan(image, labels, (z, y, x), case.image.name, case.group, subject_of(case.image.name))
+
+
+def _key(case: Case, grid: Grid) -> str:
+    h = hashlib.sha256(json.dumps([_VERSION, grid.size, grid.spacing_mm, case.series]).encode())
+    for path in (case.image, case.labels):
+        for file in [path] if path is None or not path.is_dir() else sorted(path.iterdir()):
+            h.update(b"-" if file is None or not file.is_file() else hashlib.sha256(file.read_bytes()).digest())
+    return h.hexdigest()[:32]
+
+
+def _store(stem: Path, image: npt.NDArray[np.uint8], labels: Any, spacing_mm: Sequence[float]) -> None:
+    arrays = {".image.npy": image} | ({} if labels is None else {".labels.npy": labels})
+    for suffix, array in arrays.items():
+        with replacing(stem.with_suffix(suffix)) as (part,), part.open("wb") as f:
+            np.save(f, array)
+    # Last: a preparation that was interrupted leaves no facts, and is done again.
+    with replacing(stem.with_suffix(".json")) as (part,):
+        part.write_text(json.dumps({"spacing_mm": list(spacing_mm), "labels": labels is not None}))
+
+
+def _read_on(case: Case, grid: Grid) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None, Sequence[float]]:
+    volume = read(case.image, series=case.series)
+    labels = read(case.labels, labels=True) if case.labels is not None else None
+    if labels is not None and labels.shape != volume.shape:
+        raise FormatError(f"{case.labels} has shape {labels.shape} but its image has {volume.shape}")
+    if grid.size:
+        framed = frame_volume(case, volume, labels, grid.size)
+        return framed.image, framed.labels, (framed.spacing_z_mm, framed.pixel_mm, framed.pixel_mm)
+    return _resampled(case, volume, labels, grid.spacing_mm)
+
+
+def _resampled(
+    case: Case, volume: Volume, labels: Volume | None, spacing_mm: float
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None, Sequence[float]]:
+    image = (to_unit(volume.data, window_limits(volume)) * 255).round().astype(np.uint8)
+    small = None if labels is None else label_bytes(labels, case)
+    if not spacing_mm:
+        return image, small, volume.spacing_mm
+    from skimage.transform import resize
+
+    shape = tuple(max(1, round(n * s / spacing_mm)) for n, s in zip(volume.shape, volume.spacing_mm, strict=True))
+    resized = resize(image, shape, order=1, anti_aliasing=True, preserve_range=True)
+    image = resized.round().astype(np.uint8)
+    if small is not None:
+        small = resize(small, shape, order=0, anti_aliasing=False, preserve_range=True).astype(np.uint8)
+    return image, small, (spacing_mm,) * 3
