@@ -14,12 +14,14 @@ class Progress:
     """How far a piece of work is.
 
     done, total: counts of the same unit (slices, organs, batches); `total` 0 means unknown.
-    label: what is being done, for people.
+    label: what is being done, for people; a new label begins a new stage.
+    note: numbers of the moment, such as a loss.
     """
 
     done: int
     total: int
     label: str
+    note: str = ""
 
     @property
     def fraction(self) -> float:

@@ -75,24 +75,36 @@ def to_dict(settings: Any) -> dict[str, Any]:
     return dataclasses.asdict(settings)
 
 
-def from_dict(kind: type[S], values: Mapping[str, Any]) -> S:
-    """Settings of `kind` from a (possibly partial, possibly nested) dictionary; an unknown key is refused."""
+def from_dict(kind: type[S], values: Mapping[str, Any], *, base: S | None = None) -> S:
+    """Settings of `kind` from a (possibly partial, possibly nested) dictionary; an unknown key is refused.
+
+    base: what is not named is taken from there; without it, from the defaults. A nested group that is named in part
+    keeps the rest of what the group is in `base` or by default of its field, which may differ from its class's own.
+    """
     hints = get_type_hints(kind)
-    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
     if unknown:
         raise SettingsError(f"unknown setting {unknown[0]!r}; {kind.__name__} has: {', '.join(sorted(known))}")
     made = {}
     for name, value in values.items():
         hint = hints[name]
         if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-            value = from_dict(hint, value)  # type: ignore[arg-type]
+            inner: Any = field_default(known[name]) if base is None else getattr(base, name)
+            value = from_dict(hint, value, base=inner)  # type: ignore[arg-type]
         elif isinstance(value, list):
             value = tuple(value)
         made[name] = value
-    result = kind(**made)
+    result: S = kind(**made) if base is None else dataclasses.replace(base, **made)  # type: ignore[type-var]
     check(result)
     return result
+
+
+def field_default(field: dataclasses.Field[Any]) -> Any:
+    """The default of a dataclass field, made anew; None when it has none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def digest(settings: Any) -> str:

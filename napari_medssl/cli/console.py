@@ -81,4 +81,6 @@ class _Bar:
             self._bar = tqdm(total=progress.total or None, desc=progress.label, leave=False, file=sys.stderr)
             self._label = progress.label
         self._bar.total = progress.total or None
+        if progress.note:
+            self._bar.set_postfix_str(progress.note, refresh=False)
         self._bar.update(progress.done - self._bar.n)

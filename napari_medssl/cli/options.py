@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from napari_medssl.errors import SettingsError
-from napari_medssl.settings import from_dict
+from napari_medssl.settings import field_default, from_dict
 
 S = TypeVar("S")
 
@@ -43,26 +43,30 @@ class Option:
         return f"{kind} {low}..{high}".rstrip(" .") if low or high else kind
 
 
-def options(kind: type, *, prefix: str = "") -> Iterator[Option]:
-    """Every setting of a settings class, those of nested settings with dotted names."""
+def options(kind: type, *, prefix: str = "", base: Any = None) -> Iterator[Option]:
+    """Every setting of a settings class, those of nested settings with dotted names.
+
+    base: an instance whose values are the defaults shown; without it, those of the class.
+    """
     hints = get_type_hints(kind)
     for f in dataclasses.fields(kind):
         hint = hints[f.name]
+        default = field_default(f) if base is None else getattr(base, f.name)
         if dataclasses.is_dataclass(hint):
-            yield from options(hint, prefix=f"{prefix}{f.name}.")  # type: ignore[arg-type]  # a class, not an instance
+            yield from options(hint, prefix=f"{prefix}{f.name}.", base=default)  # type: ignore[arg-type]  # a class
             continue
-        default = f.default if f.default is not dataclasses.MISSING else None
-        if f.default_factory is not dataclasses.MISSING:
-            default = f.default_factory()
         m = f.metadata
         yield Option(
             prefix + f.name, hint, default, m.get("text", ""), m.get("ge"), m.get("le"), m.get("advanced", False)
         )
 
 
-def settings_from(kind: type[S], *, file: Path | None = None, assignments: Sequence[str] = ()) -> S:
+def settings_from(
+    kind: type[S], *, file: Path | None = None, assignments: Sequence[str] = (), base: S | None = None
+) -> S:
     """Settings of `kind`: the defaults, then a JSON file, then `name=value` texts, later ones winning.
 
+    base: settings to begin from instead of the defaults.
     file: a (partial, nested or dotted) object of settings, or a report, whose settings are taken.
     assignments: dotted names, such as "propagation.step_mm=3".
 
@@ -80,7 +84,7 @@ def settings_from(kind: type[S], *, file: Path | None = None, assignments: Seque
             raise SettingsError(f"--set {text!r} has no '='; write name=value, for example {next(iter(known))}=...")
         option = _find(known, name.strip())
         _set(values, option.name, _parsed(option, value.strip()))
-    return from_dict(kind, values)
+    return from_dict(kind, values, base=base)
 
 
 def _load(file: Path) -> Mapping[str, Any]:
