@@ -80,7 +80,8 @@ def effective_rank(vectors: Tensor, *, centred: bool = True) -> Tensor:
     if total <= 1e-12 * max(1.0, float(vectors.abs().max())) * len(values):
         return vectors.new_zeros(())
     shares = values / total
-    return torch.special.entr(shares).sum().exp().to(vectors.dtype)
+    rank: Tensor = torch.special.entr(shares).sum().exp().to(vectors.dtype)
+    return rank
 
 
 def _log_mean_kernel(vectors: Tensor, groups: Tensor, t: float) -> Tensor:
