@@ -10,18 +10,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_medssl.models import feature_bank, resnet, slice_encoder
+from napari_medssl.models import feature_bank, resnet, skid, slice_encoder, sslacl
 from napari_medssl.models.bundle import Bundle, load_bundle, load_module, save_bundle
 from napari_medssl.models.encoder import Encoder, build_encoder, encoders
 
-REGISTERED_BY = (feature_bank, resnet, slice_encoder)
+REGISTERED_BY = (feature_bank, resnet, skid, slice_encoder, sslacl)
 
 SMALL: dict[str, dict[str, Any]] = {
     "feature-bank": {},
     "resnet18-s8": {"width": 8},
     "resnet50-s8": {"width": 8},
     "resnet101-s8": {"width": 8},
+    "skid-trunk": {"width": 1 / 64},
     "slice-resnet": {"width": 8, "channels": 16},
+    "sslacl-trunk": {"width": 1 / 64},
 }
 """Arguments that keep the test small. An encoder that is registered and not named here fails the first test."""
 
