@@ -34,7 +34,12 @@ class RunState:
 
 
 def save_run(
-    path: Path, state: RunState, *, model: nn.Module, optimiser: torch.optim.Optimizer, rng: np.random.Generator
+    path: Path,
+    state: RunState,
+    *,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    rng: np.random.Generator | None = None,
 ) -> None:
     """Write everything to one safetensors file, whole or not at all. No pickle is involved.
 
@@ -46,7 +51,9 @@ def save_run(
     meta = {
         "format": FORMAT,
         "run": json.dumps(state.__dict__),
-        "rng": json.dumps(rng.bit_generator.state),  # JSON keeps the generator's 128-bit integers exactly
+        "rng": json.dumps(
+            rng.bit_generator.state if rng is not None else None
+        ),  # JSON keeps the generator's 128-bit integers exactly
     }
     with replacing(path) as (part,):
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, metadata=meta)
@@ -58,7 +65,7 @@ def resume_run(
     *,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
     may_change: tuple[str, ...] = (),
 ) -> RunState | None:
     """Put model, optimiser and generator into the stored state and return the rest; None when there is no file.
@@ -78,7 +85,8 @@ def resume_run(
     except RuntimeError as error:
         raise WeightsError(f"{path} is a run of another encoder; choose another folder") from error
     _load_optimiser(optimiser, {k: v for k, v in tensors.items() if k.startswith("optimiser.")})
-    rng.bit_generator.state = json.loads(meta["rng"])
+    if rng is not None:
+        rng.bit_generator.state = json.loads(meta["rng"])
     return state
 
 

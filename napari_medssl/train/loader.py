@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def batch_numbers(first: int, last: int, batch: int, *, rank: int, world: int) -
         yield list(range(begin, begin + part))
 
 
-def make_loader(examples: Examples, numbers: Sequence[list[int]], *, workers: int, pinned: bool) -> Iterator[Example]:
+def make_loader(examples: Examples, numbers: Iterable[list[int]], *, workers: int, pinned: bool) -> Iterator[Example]:
     """Batches of the examples with these numbers, in order."""
     loader: DataLoader[Any] = DataLoader(
         examples,
@@ -48,6 +48,7 @@ def make_loader(examples: Examples, numbers: Sequence[list[int]], *, workers: in
         num_workers=workers,
         pin_memory=pinned,
         prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),  # for the seeds of the workers, which nobody uses; not the caller's generator
     )
     return iter(loader)
 

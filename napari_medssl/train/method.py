@@ -45,7 +45,7 @@ class Method:
     source: str
     family: Family
     dims: Literal[2, 3]
-    settings: type
+    settings: type[Any]
     small: Any
     build: Callable[[Any], Recipe]
     labels: bool = False

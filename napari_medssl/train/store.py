@@ -76,7 +76,7 @@ def scans_digest(scans: Sequence[Scan]) -> str:
     h = hashlib.sha256()
     for scan in scans:
         h.update(f"{scan.name} {scan.shape} {scan.spacing_mm}".encode())
-        h.update(np.ascontiguousarray(scan.image[:: max(1, len(scan.image) // 8)]))
+        h.update(np.ascontiguousarray(scan.image[:: max(1, len(scan.image) // 8)]).data)
     return h.hexdigest()[:16]
 
 
@@ -157,8 +157,12 @@ def _resampled(
     from skimage.transform import resize
 
     shape = tuple(max(1, round(n * s / spacing_mm)) for n, s in zip(volume.shape, volume.spacing_mm, strict=True))
-    resized = resize(image, shape, order=1, anti_aliasing=True, preserve_range=True)
+    resized = resize(  # type: ignore[no-untyped-call]
+        image, shape, order=1, anti_aliasing=True, preserve_range=True
+    )
     image = resized.round().astype(np.uint8)
     if small is not None:
-        small = resize(small, shape, order=0, anti_aliasing=False, preserve_range=True).astype(np.uint8)
+        small = resize(  # type: ignore[no-untyped-call]
+            small, shape, order=0, anti_aliasing=False, preserve_range=True
+        ).astype(np.uint8)
     return image, small, (spacing_mm,) * 3

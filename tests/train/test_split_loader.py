@@ -29,14 +29,16 @@ def test_nobody_is_on_both_sides(seed: int) -> None:
     people = [{(s.group, s.subject) for s in part} for part in (train, aside)]
     assert not people[0] & people[1]
     assert len(train) + len(aside) == len(scans)
-    assert len({p for p in people[1] if p[0] == "g"}) == 2 and len({p for p in people[1] if p[0] == "h"}) == 1
+    assert len({p for p in people[1] if p[0] == "g"}) == 2
+    assert len({p for p in people[1] if p[0] == "h"}) == 1
     assert not [p for p in people[1] if p[0] == "lonely"]
 
 
 def test_split_is_repeatable_and_depends_on_the_seed() -> None:
     scans = two_visits(12)
     names = [tuple(s.name for s in split_subjects(scans, 0.3, seed)[1]) for seed in (1, 1, 2, 3)]
-    assert names[0] == names[1] and len(set(names)) > 1
+    assert names[0] == names[1]
+    assert len(set(names)) > 1
 
 
 def test_an_example_depends_on_its_number_alone() -> None:
@@ -44,7 +46,8 @@ def test_an_example_depends_on_its_number_alone() -> None:
     one, other = (Examples(BrightnessTask(), scans, seed=4) for _ in range(2))
     expected = [one[n] for n in range(6)]
     for n in (5, 2, 0):
-        assert torch.equal(other[n]["image"], expected[n]["image"]) and other[n]["amount"] == expected[n]["amount"]
+        assert torch.equal(other[n]["image"], expected[n]["image"])
+        assert other[n]["amount"] == expected[n]["amount"]
     assert len({float(e["amount"]) for e in expected}) == 6
     assert Examples(BrightnessTask(), scans, seed=5)[0]["amount"] != expected[0]["amount"]
     assert Examples(BrightnessTask(), scans, seed=4, stream=VALIDATION)[0]["amount"] != expected[0]["amount"]
@@ -65,7 +68,8 @@ def test_loader_gives_the_same_batches_with_and_without_workers(workers: int) ->
     assert len(batches) == 3
     for step, batch in enumerate(batches):
         expected = collate([examples[n] for n in range(4 * step, 4 * step + 4)])
-        assert torch.equal(batch["image"], expected["image"]) and torch.equal(batch["amount"], expected["amount"])
+        assert torch.equal(batch["image"], expected["image"])
+        assert torch.equal(batch["amount"], expected["amount"])
 
 
 def test_split_batch_keeps_every_example_once() -> None:
@@ -79,7 +83,8 @@ def test_split_batch_keeps_every_example_once() -> None:
 def test_slice_stack_repeats_the_ends() -> None:
     scan = toy_scans(1)[0]
     first = slice_stack(scan, 0, 3)
-    assert torch.equal(first[0], first[1]) and np.array_equal(first[2].numpy(), scan.image[1])
+    assert torch.equal(first[0], first[1])
+    assert np.array_equal(first[2].numpy(), scan.image[1])
     assert slice_stack(scan, 2).shape == (1, 16, 16)
 
 

@@ -38,19 +38,24 @@ def test_framed_slices_are_square_and_labelled(folder: Path) -> None:
     scans = finish(load_scans(cases_in([folder]), Grid(size=24)))
     assert [s.name for s in scans] == ["a_01.nii.gz", "a_02.nii.gz"]
     assert {s.shape for s in scans} == {(6, 24, 24)}
-    assert {s.subject for s in scans} == {"a_01", "a_02"} and {s.group for s in scans} == {"set"}
+    assert {s.subject for s in scans} == {"a_01", "a_02"}
+    assert {s.group for s in scans} == {"set"}
     assert scans[0].spacing_mm == (3.0, 1.0, 1.0)
-    assert scans[0].labels is not None and set(np.unique(scans[0].labels)) == {0, 7}
-    assert scans[0].image.max() > 240 and scans[0].image.dtype == np.uint8
+    assert scans[0].labels is not None
+    assert set(np.unique(scans[0].labels)) == {0, 7}
+    assert scans[0].image.max() > 240
+    assert scans[0].image.dtype == np.uint8
 
 
 def test_volumes_are_resampled_to_the_spacing(folder: Path) -> None:
     own = finish(load_scans(cases_in([folder]), Grid()))[0]
-    assert sorted(own.shape) == [6, 10, 12] and own.spacing_mm[0] == 3.0
+    assert sorted(own.shape) == [6, 10, 12]
+    assert own.spacing_mm[0] == 3.0
     even = finish(load_scans(cases_in([folder]), Grid(spacing_mm=1.0)))[0]
     assert even.spacing_mm == (1.0, 1.0, 1.0)
     assert even.shape == tuple(round(n * s) for n, s in zip(own.shape, own.spacing_mm, strict=True))
-    assert even.labels is not None and own.labels is not None
+    assert even.labels is not None
+    assert own.labels is not None
     volume = [float((s.labels == 7).sum() * np.prod(s.spacing_mm)) for s in (own, even) if s.labels is not None]
     assert volume[0] == pytest.approx(volume[1], rel=0.01)
 
@@ -110,7 +115,8 @@ def test_single_files_and_folders_become_cases(folder: Path, tmp_path: Path) -> 
     single = write(tmp_path / "loose", "scan.nii.gz", (6, 6, 4))
     cases = cases_in([folder / "images" / "a_02.nii.gz", single, tmp_path / "loose"], exclude=("b",))
     assert [c.group for c in cases] == ["set", "loose", "loose"]
-    assert cases[0].labels == folder / "labels" / "a_02.nii.gz" and cases[1].labels is None
+    assert cases[0].labels == folder / "labels" / "a_02.nii.gz"
+    assert cases[1].labels is None
     assert [c.image.name for c in cases_in([folder], exclude=("a_01",))] == ["a_02.nii.gz"]
 
 
@@ -119,7 +125,8 @@ def test_dicom_folders_become_one_case_per_series(shared_data: Path) -> None:
     cases = cases_in([root])
     assert len({c.series for c in cases}) == len(cases) >= 1
     scans = finish(load_scans(cases[:1], Grid(size=64)))
-    assert scans[0].shape[1:] == (64, 64) and scans[0].shape[0] > 10
+    assert scans[0].shape[1:] == (64, 64)
+    assert scans[0].shape[0] > 10
 
 
 @pytest.mark.parametrize(
