@@ -53,9 +53,13 @@ def test_watch_notices_a_loss_that_explodes(tmp_path: Path) -> None:
     watch = Watch()
     for step in range(60):
         watch.seen(step, -4.0, tmp_path)
-    with pytest.raises(DivergedError, match="the loss rose from -4 to"):
+
+    def explode() -> None:
         for step in range(60, 200):
             watch.seen(step, 1.5 * (step - 60), tmp_path)
+
+    with pytest.raises(DivergedError, match="the loss rose from -4 to"):
+        explode()
 
 
 def test_watch_is_patient_with_a_loss_that_wanders(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def test_loss_falls_and_files_are_there(tmp_path: Path) -> None:
     assert curves[80]["learning_rate"] < curves[10]["learning_rate"]
     bundle = load_bundle(tmp_path / "encoder.safetensors")
     assert bundle.modules == {"encoder": {"name": "toy", "config": {}}}
-    assert bundle.card["recipe"] == "toy" and bundle.card["run"]["steps"] == 80
+    assert bundle.card["recipe"] == "toy"
+    assert bundle.card["run"]["steps"] == 80
     assert bundle.card["data_hash"]
 
 
@@ -142,7 +143,7 @@ def test_damaged_state_is_reported(tmp_path: Path) -> None:
 
 
 def test_progress_carries_the_numbers_of_the_log(tmp_path: Path) -> None:
-    seen = [p for p in train_on(toy_scans(), tmp_path, toy_method(), settings_with())]
+    seen = list(train_on(toy_scans(), tmp_path, toy_method(), settings_with()))
     training = [p for p in seen if isinstance(p, TrainingProgress)]
     assert [p.done for p in training] == list(range(1, 13))
     assert [p.done for p in training if p.values] == [3, 6, 9, 12]
