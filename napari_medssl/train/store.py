@@ -39,6 +39,12 @@ class Grid:
     spacing_mm: float = 0.0
 
 
+def grid_of(settings: Any) -> Grid:
+    """The grid a method's settings ask for: `size` of slices, or `spacing_mm` of volumes."""
+    size = getattr(settings, "size", 0)
+    return Grid(size=size) if size else Grid(spacing_mm=settings.spacing_mm)
+
+
 def load_scans(
     cases: Sequence[Case],
     grid: Grid,
@@ -69,6 +75,12 @@ def load_scans(
     if not scans:
         raise FormatError(f"none of the {len(cases)} scans could be read; the first: {refused[0] if refused else '-'}")
     return scans
+
+
+def prepare_volume(volume: Volume, grid: Grid, *, name: str, group: str, labels: Volume | None = None) -> Scan:
+    """A volume that is already open, on `grid`."""
+    case = Case(Path(name), None, group)
+    return _scan(case, *_on_grid(case, volume, labels, grid))
 
 
 def scans_digest(scans: Sequence[Scan]) -> str:
@@ -141,6 +153,12 @@ def _read_on(case: Case, grid: Grid) -> tuple[npt.NDArray[np.uint8], npt.NDArray
     labels = read(case.labels, labels=True) if case.labels is not None else None
     if labels is not None and labels.shape != volume.shape:
         raise FormatError(f"{case.labels} has shape {labels.shape} but its image has {volume.shape}")
+    return _on_grid(case, volume, labels, grid)
+
+
+def _on_grid(
+    case: Case, volume: Volume, labels: Volume | None, grid: Grid
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None, Sequence[float]]:
     if grid.size:
         framed = frame_volume(case, volume, labels, grid.size)
         return framed.image, framed.labels, (framed.spacing_z_mm, framed.pixel_mm, framed.pixel_mm)

@@ -37,7 +37,7 @@ from napari_medssl.train.precision import Precision
 from napari_medssl.train.run_settings import RunSettings
 from napari_medssl.train.schedules import rate
 from napari_medssl.train.split import split_subjects
-from napari_medssl.train.store import Grid, load_scans, scans_digest
+from napari_medssl.train.store import grid_of, load_scans, scans_digest
 
 _MAY_CHANGE = (
     "run.steps", "run.max_minutes", "run.workers", "run.save_every", "run.log_every", "run.monitor_every",
@@ -84,7 +84,7 @@ def pretrain(
     out.mkdir(parents=True, exist_ok=True)
     with main_process_first():  # the others find the prepared scans in the cache
         scans = yield from load_scans(
-            cases, _grid(settings), cache=cache or out / "scans", bad_files=settings.run.bad_files
+            cases, grid_of(settings), cache=cache or out / "scans", bad_files=settings.run.bad_files
         )
     return (yield from train_on(scans, out, chosen, settings, device=device, data=data_facts(cases)))
 
@@ -108,11 +108,6 @@ def train_on(
         save_bundle(path, bundle)
     barrier()
     return path
-
-
-def _grid(settings: Any) -> Grid:
-    size = getattr(settings, "size", 0)
-    return Grid(size=size) if size else Grid(spacing_mm=settings.spacing_mm)
 
 
 def build_recipe(method: Method, settings: Any) -> Recipe:

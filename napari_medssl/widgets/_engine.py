@@ -39,35 +39,38 @@ class SegmentingEngine(Protocol):
         """Free the model and the features."""
 
 
-def _default_engine(device: str) -> SegmentingEngine:
+def _default_engine(device: str, weights: str) -> SegmentingEngine:
     from napari_medssl.engine import Engine  # brings torch: seconds, so only in the worker thread
 
-    engine: SegmentingEngine = Engine(device)
+    engine: SegmentingEngine = Engine(device, weights)
     return engine
 
 
 class EngineHandle:
     """An engine that is made when it is first needed.
 
-    factory: makes an engine for a device name. Making it loads torch and the model, so `get` belongs in a worker.
+    factory: makes an engine for a device name and weights. Making it loads torch and the model, so `get` belongs in a
+    worker. device, weights: what the next `get` uses.
     """
 
-    def __init__(self, factory: Callable[[str], SegmentingEngine] = _default_engine) -> None:
+    def __init__(self, factory: Callable[[str, str], SegmentingEngine] = _default_engine) -> None:
         self._factory = factory
         self._lock = threading.Lock()
         self._engine: SegmentingEngine | None = None
-        self._made_for = ""
+        self._made_for = ("", "")
         self._users = 0
         self.device = "auto"
+        self.weights = "default"
         self.closed = False
 
     def get(self) -> SegmentingEngine:
-        """The engine for `device`; a change of device makes a new one and closes the old."""
+        """The engine for `device` and `weights`; a change of either makes a new one and closes the old."""
         with self._lock:
-            if self._engine is None or self._made_for != self.device:
+            wanted = (self.device, self.weights)
+            if self._engine is None or self._made_for != wanted:
                 self._release()
-                self._engine = self._factory(self.device)
-                self._made_for = self.device
+                self._engine = self._factory(*wanted)
+                self._made_for = wanted
             return self._engine
 
     def close(self) -> None:

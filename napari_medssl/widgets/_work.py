@@ -108,9 +108,13 @@ class Job(QObject, Generic[T]):
 
 
 class WorkBar(QWidget):
-    """Runs one job at a time. A request while one runs is refused: `start` returns False."""
+    """Runs one job at a time. A request while one runs is refused: `start` returns False.
+
+    Signal `progressed` carries each Progress of the job, in the GUI thread.
+    """
 
     running_changed = Signal(bool)
+    progressed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -174,7 +178,8 @@ class WorkBar(QWidget):
         self.bar.setValue(round(1000 * progress.fraction))
         left = self._clock.left(progress)
         label = progress.label[:1].upper() + progress.label[1:]
-        self.label.setText(f"{label} · {left}" if left else label)
+        self.label.setText(" · ".join(text for text in (label, progress.note, left) if text))
+        self.progressed.emit(progress)
 
     def _on_returned(self, value: T, on_result: Callable[[T], None], doing: str) -> None:
         self.label.setText("")

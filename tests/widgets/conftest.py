@@ -85,7 +85,7 @@ def scan(viewer: ViewerModel, tiny_volume: Volume) -> Image:
 @pytest.fixture
 def widget(qtbot: QtBot, viewer: ViewerModel, scan: Image, engine: FakeEngine) -> OneShotWidget:
     """The widget on a viewer with a tiny scan."""
-    made = OneShotWidget(viewer, EngineHandle(lambda device: engine))
+    made = OneShotWidget(viewer, EngineHandle(lambda device, weights: engine))
     qtbot.addWidget(made)
     return made
 

@@ -99,11 +99,11 @@ def test_clock_tells_the_time_left_of_a_stage() -> None:
     assert clock.left(Progress(0, 0, "loading")) == ""
 
 
-def test_engine_is_made_late_once_per_viewer_and_device() -> None:
-    made: list[str] = []
+def test_engine_is_made_late_once_per_viewer_device_and_weights() -> None:
+    made: list[tuple[str, str]] = []
 
-    def factory(device: str) -> FakeEngine:
-        made.append(device)
+    def factory(device: str, weights: str) -> FakeEngine:
+        made.append((device, weights))
         return FakeEngine()
 
     handle = EngineHandle(factory)
@@ -114,13 +114,16 @@ def test_engine_is_made_late_once_per_viewer_and_device() -> None:
     second = handle.get()
     assert second is not first
     assert first.closed
-    handle.close()
+    handle.weights = "mine.safetensors"
+    third = handle.get()
     assert second.closed
-    assert made == ["auto", "cpu"]
+    handle.close()
+    assert third.closed
+    assert made == [("auto", "default"), ("cpu", "default"), ("cpu", "mine.safetensors")]
 
 
 def test_two_threads_get_one_engine() -> None:
-    handle = EngineHandle(lambda device: FakeEngine())
+    handle = EngineHandle(lambda device, weights: FakeEngine())
     got: list[object] = []
     threads = [threading.Thread(target=lambda: got.append(handle.get())) for _ in range(4)]
     for thread in threads:
@@ -134,7 +137,7 @@ def test_viewers_have_their_own_engine_which_dies_with_the_last_widget(qtbot: Qt
     one, other = ViewerModel(), ViewerModel()
     assert engine_for(one) is engine_for(one)
     assert engine_for(one) is not engine_for(other)
-    handle = EngineHandle(lambda device: FakeEngine())
+    handle = EngineHandle(lambda device, weights: FakeEngine())
     widgets = QWidget(), QWidget()
     for widget in widgets:
         handle.follow(widget)

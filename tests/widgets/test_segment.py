@@ -490,7 +490,7 @@ def test_export_through_the_widget(
 def test_closing_the_widget_cancels_and_stops_listening(
     viewer: ViewerModel, scan: Image, engine: FakeEngine, qtbot: QtBot, closed_first: bool
 ) -> None:
-    widget = OneShotWidget(viewer, EngineHandle(lambda device: engine))
+    widget = OneShotWidget(viewer, EngineHandle(lambda device, weights: engine))
     go_on = threading.Event()
     engine.before_step = lambda step: assert_set(go_on)
     callbacks = len(viewer.mouse_drag_callbacks)

@@ -1,0 +1,71 @@
+"""What the pretraining form asks for, as work for the trainer. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_medssl.errors import SettingsError
+from napari_medssl.progress import Progress, Steps
+from napari_medssl.widgets._scan import Scan
+
+if TYPE_CHECKING:
+    from napari_medssl.train.method import Method
+
+OPEN_SCANS = "open scans"
+"""The data set that layers of the viewer belong to."""
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """One run: method and settings, scans that are open and folders of more, where it goes."""
+
+    method: Method
+    settings: Any
+    open_scans: tuple[Scan, ...]
+    folders: tuple[Path, ...]
+    out: Path
+    device: str
+
+    def steps(self) -> Steps[Path]:
+        """Read, train and save; gives the weights file. Loads torch: for a worker."""
+        from napari_medssl.engine.device import choose_device
+        from napari_medssl.train.dataset import cases_in, data_facts
+        from napari_medssl.train.store import grid_of, load_scans, prepare_volume
+        from napari_medssl.train.trainer import train_on
+
+        device = choose_device(self.device)
+        grid = grid_of(self.settings)
+        self.out.mkdir(parents=True, exist_ok=True)
+        scans = []
+        for i, scan in enumerate(self.open_scans):
+            yield Progress(i, len(self.open_scans), f"preparing {scan.name}")
+            scans.append(prepare_volume(scan.volume(), grid, name=scan.name, group=OPEN_SCANS))
+        facts = {OPEN_SCANS: [scan.name for scan in self.open_scans]} if self.open_scans else {}
+        if self.folders:
+            cases = cases_in(self.folders)
+            scans += yield from load_scans(cases, grid, cache=self.out / "scans", bad_files=self.settings.run.bad_files)
+            facts |= data_facts(cases)
+        return (yield from train_on(scans, self.out, self.method, self.settings, device=device, data=facts))
+
+
+def training_request(
+    method: Method | None,
+    settings: Any,
+    open_scans: Sequence[Scan],
+    folders: Sequence[Path],
+    out: str,
+    device: str,
+) -> TrainingRequest:
+    """The request, or a SettingsError that says what is still missing."""
+    if method is None:
+        raise SettingsError("the methods are still being loaded; wait a moment")
+    if not open_scans and not folders:
+        raise SettingsError("there is nothing to learn from: open scans, or add a folder of scans")
+    if not out.strip():
+        raise SettingsError("choose a folder for the run; weights, curves and the state to go on from are kept there")
+    if method.labels and not folders:
+        raise SettingsError(f"{method.name} learns from labels: add a folder with images/ and labels/")
+    return TrainingRequest(method, settings, tuple(open_scans), tuple(folders), Path(out).expanduser(), device)
