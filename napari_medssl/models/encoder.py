@@ -36,7 +36,7 @@ encoders: Registry[Any] = Registry("encoder")
 """Factories `(**config) -> torch.nn.Module` obeying `Encoder`; registered by the modules of this package."""
 
 
-_HOMES = ("feature_bank", "resnet", "skid", "slice_encoder", "sslacl")
+_HOMES = ("feature_bank", "resnet", "skid", "slice_encoder", "sslacl", "vit")
 
 
 def build_encoder(name: str, **config: Any) -> torch.nn.Module:

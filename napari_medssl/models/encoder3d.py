@@ -41,7 +41,7 @@ volume_encoders: Registry[Any] = Registry("volume encoder")
 """Factories `(**config) -> torch.nn.Module` obeying `VolumeEncoder`; registered by the modules of this package."""
 
 
-_HOMES = ("unet3d",)
+_HOMES = ("unet3d", "vit")
 
 
 def build_encoder3d(name: str, **config: Any) -> torch.nn.Module:
@@ -55,8 +55,9 @@ def build_encoder3d(name: str, **config: Any) -> torch.nn.Module:
     return module.eval()
 
 
-def check_grid(volume: Tensor, stride: int) -> None:
-    """Raise GeometryError when a side of a (B, C, Z, Y, X) volume is not a positive multiple of `stride`."""
-    if any(side == 0 or side % stride for side in volume.shape[2:]):
-        sides = " x ".join(map(str, volume.shape[2:]))
-        raise GeometryError(f"the volume has {sides} voxels (z y x); crop or pad every side to a multiple of {stride}")
+def check_grid(image: Tensor, stride: int) -> None:
+    """Raise GeometryError when a side of a (B, C, ...) image is not a positive multiple of `stride`."""
+    if any(side == 0 or side % stride for side in image.shape[2:]):
+        sides = " x ".join(map(str, image.shape[2:]))
+        axes = "z y x" if image.ndim == 5 else "y x"
+        raise GeometryError(f"the input has {sides} voxels ({axes}); crop or pad every side to a multiple of {stride}")

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_medssl.models import feature_bank, resnet, skid, slice_encoder, sslacl
+from napari_medssl.models import feature_bank, resnet, skid, slice_encoder, sslacl, vit
 from napari_medssl.models.bundle import Bundle, load_bundle, load_module, save_bundle
 from napari_medssl.models.encoder import Encoder, build_encoder, encoders
 
-REGISTERED_BY = (feature_bank, resnet, skid, slice_encoder, sslacl)
+REGISTERED_BY = (feature_bank, resnet, skid, slice_encoder, sslacl, vit)
 
 SMALL: dict[str, dict[str, Any]] = {
     "feature-bank": {},
@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "skid-trunk": {"width": 1 / 64},
     "slice-resnet": {"width": 8, "channels": 16},
     "sslacl-trunk": {"width": 1 / 64},
+    "vit": {"channels": 16, "depth": 2},
 }
 """Arguments that keep the test small. An encoder that is registered and not named here fails the first test."""
 

@@ -14,7 +14,10 @@ from napari_medssl.errors import GeometryError, SettingsError
 from napari_medssl.models.bundle import load_bundle, load_module, module_bundle, save_bundle
 from napari_medssl.models.encoder3d import VolumeEncoder, build_encoder3d, volume_encoders
 
-SMALL: dict[str, dict[str, Any]] = {"unet3d": {"width": 0.125}}
+SMALL: dict[str, dict[str, Any]] = {
+    "unet3d": {"width": 0.125},
+    "vit3d": {"channels": 16, "depth": 4, "patch": 4, "size": [8, 12, 8]},
+}
 """Arguments that keep the test small. A volume encoder that is registered and not named here fails the first test."""
 
 
