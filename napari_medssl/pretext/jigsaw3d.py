@@ -61,7 +61,7 @@ class Jigsaw3d:
     """Cubes of a crop in one of K orders, which is to be told.
 
     An example: "cubes" (n^3, Z, Y, X) uint8 in their true places, "label" and "order" of `CubeGrid.draw_order`.
-    A batch: "cubes" (B, n^3, 1, Z, Y, X) shuffled, "label" (B,) and "order".
+    A batch: "patches" (B, n^3, 1, Z, Y, X) shuffled, "label" (B,) and "order".
 
     Source: Noroozi & Favaro, 2016; in 3D Taleb et al., 2020; paper 002, Eq. 3 (S70), with n = 2 and K = 100 (B2-07).
     The paper's code cuts the middle of each scan; here the grid lies anywhere. The gap between cubes is that of the
@@ -77,4 +77,4 @@ class Jigsaw3d:
 
     def prepare(self, batch: Example) -> Example:
         cubes = shuffled(to_float(batch["cubes"]), batch["order"])
-        return {"cubes": cubes[:, :, None], "label": batch["label"], "order": batch["order"]}
+        return {"patches": cubes[:, :, None], "label": batch["label"], "order": batch["order"]}

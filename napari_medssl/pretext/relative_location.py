@@ -37,7 +37,7 @@ class RelativeLocation:
     about the label. Where the scan is smaller than the grid, outer cubes reach into the padding.
 
     An example: "cubes" (2, Z, Y, X) uint8, centre then neighbour, "label" int64 in 0..25, "corners" (2, 3) int64 of the
-    cubes in the scan. A batch: "cubes" (B, 2, 1, Z, Y, X) and "label" (B,).
+    cubes in the scan. A batch: "patches" (B, 2, 1, Z, Y, X) and "label" (B,).
 
     Source: Doersch et al., 2015; in 3D Taleb et al., 2020; paper 002, Eq. 2 (S69). The gap of 3 voxels is the paper's
     public code; that each cube is jittered by 1 is ours.
@@ -67,4 +67,4 @@ class RelativeLocation:
         }
 
     def prepare(self, batch: Example) -> Example:
-        return {"cubes": to_float(batch["cubes"])[:, :, None], "label": batch["label"]}
+        return {"patches": to_float(batch["cubes"])[:, :, None], "label": batch["label"]}

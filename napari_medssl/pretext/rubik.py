@@ -23,7 +23,7 @@ class RubiksCube:
     An example: "cubes" (N, Z, Y, X) uint8 in their true places and unturned, "label" and "order" as in `Jigsaw3d`,
     "turn" (N,) int64 in 0..2 (none, about x, about z) of each place; with masking also "masked" (N,) uint8 of each
     place and "seen" (N, Z, Y, X / 8) uint8, eight voxels to a byte.
-    A batch: "cubes" (B, N, 1, Z, Y, X), "label" (B,), "order", and the labels of each place as (B, N) float32 0 or 1:
+    A batch: "patches" (B, N, 1, Z, Y, X), "label" (B,), "order", and the labels of each place as (B, N) float32 0 or 1:
     "turned_x" (the paper's hor), "turned_z" (its ver), with masking "masked".
 
     Source: Zhuang et al., 2019, and Zhu et al., 2020; paper 002, Eq. 4-8 (S71, S72). The paper's text swaps the names
@@ -51,7 +51,7 @@ class RubiksCube:
         if self.masking:
             cubes = cubes * unpacked(batch["seen"])
             labels["masked"] = batch["masked"].float()
-        return {"cubes": cubes[:, :, None], **labels}
+        return {"patches": cubes[:, :, None], **labels}
 
 
 def turned(cubes: Tensor, turn: Tensor) -> Tensor:

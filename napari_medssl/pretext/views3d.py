@@ -39,6 +39,12 @@ def overlap(first: Sequence[int], second: Sequence[int], size: Size) -> float:
     return shared / (2 * float(np.prod(size)) - shared)
 
 
+def check_overlap(min_iou: float) -> None:
+    """Raise SettingsError unless two boxes can overlap by more than `min_iou`."""
+    if not 0 <= min_iou < 1:
+        raise SettingsError(f"min_iou is {min_iou}; it must be at least 0 and less than 1")
+
+
 def draw_pair(image: np.ndarray, size: Size, rng: np.random.Generator, *, min_iou: float) -> tuple[Size, Size]:
     """Corners of two boxes of which the intersection over union is above `min_iou`, always.
 
@@ -79,8 +85,7 @@ class OverlappingCrops:
 
     def __init__(self, crop: Size, *, min_iou: float = 0.25, affine: VolumeAffineRange = VIEW_AFFINE) -> None:
         check_size("crop", crop)
-        if not 0 <= min_iou < 1:
-            raise SettingsError(f"min_iou is {min_iou}; it must be at least 0 and less than 1")
+        check_overlap(min_iou)
         self.crop, self.min_iou, self.affine = crop, min_iou, affine
 
     def draw(self, scans: Sequence[Scan], rng: np.random.Generator) -> Example:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch.utils.data import default_collate
 
 from napari_medssl.errors import SettingsError
 from napari_medssl.pretext.genesis import DistortedCrops
 from napari_medssl.pretext.jigsaw3d import CubeGrid, Jigsaw3d, restored, shuffled
+from napari_medssl.pretext.pcrl import N_CONDITIONS, ConditionedViews
 from napari_medssl.pretext.relative_location import N_NEIGHBOURS, RelativeLocation, neighbour
 from napari_medssl.pretext.rotation3d import TURNS, Turns, turn_back, turn_cubes
 from napari_medssl.pretext.rubik import RubiksCube, turned, unpacked
@@ -37,6 +39,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "autoencoder": lambda: DistortedCrops((16, 16, 24)),
     "genesis": lambda: DistortedCrops((16, 16, 24), GenesisRates()),
     "pairs": lambda: OverlappingCrops((16, 16, 24)),
+    "conditioned views": lambda: ConditionedViews((16, 16, 24)),
 }
 
 
@@ -68,12 +71,12 @@ def test_any_scan_gives_images_in_range(name: str, shape: tuple[int, int, int]) 
     task = TASKS[name]()
     raw = drawn(task, 4, make_scan(shape))
     batch = task.prepare(raw)
-    images = [v for k, v in batch.items() if k in {"image", "cubes", "target", "view1", "view2"}]
+    images = [v for k, v in batch.items() if k in {"image", "patches", "target", "view1", "view2"}]
     assert images
     for image in images:
         assert image.dtype == torch.float32
         assert image.shape[0] == 4
-        assert image.ndim == (6 if "cubes" in batch else 5)
+        assert image.ndim == (6 if "patches" in batch else 5)
         assert image.shape[-4] == 1
         assert image.min() >= 0
         assert image.max() <= 1
@@ -159,7 +162,7 @@ def test_reassembled_cubes_are_the_volume() -> None:
     batch = task.prepare(drawn(task, 60, scan))
     assert set(batch["label"].tolist()) == set(range(10))
     np.testing.assert_array_equal(batch["order"], task.grid.orders[batch["label"]])
-    cubes = restored(batch["cubes"], batch["order"])[:, :, 0].reshape(60, 2, 2, 2, *CUBE)
+    cubes = restored(batch["patches"], batch["order"])[:, :, 0].reshape(60, 2, 2, 2, *CUBE)
     volumes = cubes.permute(0, 1, 4, 2, 5, 3, 6).reshape(60, *scan.shape)
     torch.testing.assert_close(volumes, torch.tensor(scan.image / 255, dtype=torch.float32).expand(60, -1, -1, -1))
 
@@ -197,7 +200,7 @@ def test_labels_of_the_cube_are_8_of_each_and_undo_its_turns() -> None:
     assert x.shape == z.shape == (40, 8)
     assert not (x * z).any()
     assert [float(v.mean()) for v in (x, z)] == pytest.approx([1 / 3, 1 / 3], abs=0.1)
-    undone = turned(batch["cubes"][:, :, 0], (x + 2 * z).long())
+    undone = turned(batch["patches"][:, :, 0], (x + 2 * z).long())
     torch.testing.assert_close(restored(undone, batch["order"]), raw["cubes"] / 255)
 
 
@@ -212,7 +215,7 @@ def test_half_turns_are_about_x_and_z() -> None:
 def test_half_of_the_voxels_of_half_of_the_cubes_are_masked() -> None:
     task = RubiksCube(grid(), masking=True)
     batch = task.prepare(drawn(task, 30))
-    dark = (batch["cubes"] == 0).float().mean((2, 3, 4, 5))
+    dark = (batch["patches"] == 0).float().mean((2, 3, 4, 5))
     masked = batch["masked"].bool()
     assert masked.shape == (30, 8)
     assert masked.float().mean() == pytest.approx(0.5, abs=0.1)
@@ -267,6 +270,20 @@ def test_views_without_changes_show_the_scan() -> None:
         for view, (z, y, x) in zip(batch[f"view{i}"], raw[f"corner{i}"].tolist(), strict=True):
             seen = scan.image[z : z + 16, y : y + 16, x : x + 24] / 255
             torch.testing.assert_close(view[0], torch.tensor(seen, dtype=torch.float32), atol=1e-4, rtol=0)
+
+
+def test_conditioned_targets_are_the_crop_under_the_change_that_is_told() -> None:
+    task = ConditionedViews((16, 16, 24))
+    raw = drawn(task, 12)
+    batch = task.prepare(raw)
+    assert batch["condition1"].shape == (12, N_CONDITIONS)
+    for n in range(12):
+        curve = raw["curve2"][n].numpy()
+        told = batch["condition2"][n].numpy()
+        np.testing.assert_allclose(told[:6] * 255, curve[::51], atol=1e-4)
+        expected = ndimage.gaussian_filter(curve[raw["crop2"][n].numpy()] / 255, told[6], mode="nearest", radius=3)
+        np.testing.assert_allclose(batch["target2"][n, 0].numpy(), expected, atol=1e-5)
+    assert len(batch["mix"].unique()) == 12
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0])
