@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from napari_medssl.bench.encoding import encoding_steps
 from napari_medssl.bench.goals import BenchSettings, Measurement
 from napari_medssl.bench.memory import large_steps, memory_steps
+from napari_medssl.bench.pretraining import pretraining_steps
 from napari_medssl.bench.segmenting import phantom_task, warm_steps
 from napari_medssl.engine import Engine
 from napari_medssl.progress import Progress, Steps
 
 
 def bench_steps(
-    settings: BenchSettings, *, device: str = "auto", weights: str = "default", large: bool = False
+    settings: BenchSettings,
+    *,
+    device: str = "auto",
+    weights: str = "default",
+    large: bool = False,
+    methods: Sequence[str] = (),
 ) -> Steps[list[Measurement]]:
-    """Encoding throughput, first and second segmentations, and peak memory; `large` adds a CT of 512 x 512 x 400.
+    """Encoding throughput, first and second segmentations, and peak memory.
+
+    large: also a CT of 512 x 512 x 400. methods: only the training steps of these pretraining methods instead.
 
     Yields Progress; returns the measurements in order. Takes minutes on two cores, `large` many more.
     """
+    if methods:
+        return (yield from pretraining_steps(methods, device=device))
     yield Progress(0, 0, "making the scans")
     within = phantom_task(settings.slices, settings.organ, across=False)
     across = phantom_task(settings.slices, settings.organ, across=True)

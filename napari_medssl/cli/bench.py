@@ -22,6 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="8 slices, each thing once: shows that it works, not speed"
     )
     parser.add_argument("--large", action="store_true", help="also a CT of 512 x 512 x 400 voxels (many minutes)")
+    parser.add_argument(
+        "--pretrain",
+        nargs="+",
+        default=[],
+        metavar="METHOD",
+        help="instead, a training step of these methods, against the bare step",
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 when a goal is missed")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the measurements as a report")
@@ -46,7 +53,9 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
     settings = settings_from(BenchSettings, file=args.settings, assignments=(_QUICK if args.quick else []) + args.set)
     if args.out is not None:
         check_outputs([args.out], force=args.force)
-    rows = console.follow(bench_steps(settings, device=args.device, weights=args.weights, large=args.large))
+    rows = console.follow(
+        bench_steps(settings, device=args.device, weights=args.weights, large=args.large, methods=args.pretrain)
+    )
     facts = {**_machine(args), "settings": to_dict(settings), "measurements": [row.facts() for row in rows]}
     if args.out is not None:
         write_report(args.out, facts)

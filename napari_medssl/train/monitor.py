@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,15 @@ from napari_medssl.train.distributed import is_main
 from napari_medssl.train.method import Recipe
 
 _BANK, _QUERIES, _BATCH, _NEIGHBOURS = 384, 192, 32, 20
-_PARTS = 5  # of the body along z, where there are no labels
+_PARTS = 5  # of the scan along z, where labels tell nothing
+_MOSTLY = 0.8  # an organ in more of the views than this tells nothing
 
 
 class Monitor:
     """Asks of slices (or crops) of the kept subjects what they show, by their nearest neighbours among training ones.
 
-    What they show is the data set together with the largest organ where scans are labelled, and with the fifth of the
-    scan along its slice axis where they are not: both are known without anybody's work, and neither is trained for.
+    What they show is the data set together with the largest organ, and, where a data set has no labels or shows the
+    same organ nearly everywhere, with the fifth of the scan along its slice axis, which is known without anybody's work.
     """
 
     def __init__(
@@ -33,12 +35,12 @@ class Monitor:
         self._on = bool(aside) and recipe.role in ("encoder", "encoder3d")
         if not self._on:
             return
-        groups = sorted({s.group for s in [*scans, *aside]})
         crop = _crop_size(settings) if recipe.role == "encoder3d" else None
         context = 0 if crop else int(self._encoder.in_slices)
         rng = np.random.default_rng([settings.run.seed, 11])
-        self._bank = [_view(pick_scan(scans, rng), groups, crop, context, rng) for _ in range(_BANK)]
-        self._queries = [_view(pick_scan(aside, rng), groups, crop, context, rng) for _ in range(_QUERIES)]
+        self._bank = [_view(pick_scan(scans, rng), crop, context, rng) for _ in range(_BANK)]
+        self._queries = [_view(pick_scan(aside, rng), crop, context, rng) for _ in range(_QUERIES)]
+        self._classes = torch.from_numpy(_classes([*self._bank, *self._queries]))
 
     def measure(self) -> dict[str, float]:
         """{"knn": accuracy in [0, 1]}; empty in other processes than the first and when no subject is kept aside."""
@@ -46,34 +48,51 @@ class Monitor:
             return {}
         self._encoder.eval()
         bank, queries = self._embed(self._bank), self._embed(self._queries)
-        shown = [label for _, label in [*self._bank, *self._queries]]
-        classes = torch.from_numpy(np.unique(shown, return_inverse=True)[1])
-        return {"knn": knn_accuracy(queries, classes[len(bank) :], bank, classes[: len(bank)], k=_NEIGHBOURS)}
+        known, asked = self._classes[: len(bank)], self._classes[len(bank) :]
+        return {"knn": knn_accuracy(queries, asked, bank, known, k=_NEIGHBOURS)}
 
     @torch.no_grad()
-    def _embed(self, views: Sequence[tuple[Tensor, int]]) -> Tensor:
+    def _embed(self, views: Sequence[_View]) -> Tensor:
         found = []
         for start in range(0, len(views), _BATCH):
-            batch = torch.stack([v for v, _ in views[start : start + _BATCH]]).to(self._device)
+            batch = torch.stack([v.image for v in views[start : start + _BATCH]]).to(self._device)
             found.append(pooled(self._encoder(to_float(batch))).float().cpu())
         return torch.cat(found)
 
 
-def _view(
-    scan: Scan, groups: Sequence[str], crop: tuple[int, int, int] | None, context: int, rng: np.random.Generator
-) -> tuple[Tensor, int]:
-    """A slice stack (context, Y, X), or a crop (1, Z, Y, X), as uint8, and what it shows as a number."""
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A slice stack (context, Y, X) or a crop (1, Z, Y, X), uint8; its data set, largest organ and part of the scan."""
+
+    image: Tensor
+    group: str
+    organ: int
+    part: int
+
+
+def _view(scan: Scan, crop: tuple[int, int, int] | None, context: int, rng: np.random.Generator) -> _View:
     if crop is None:
         z = int(rng.integers(scan.shape[0]))
         image, labels = slice_stack(scan, z, context), None if scan.labels is None else scan.labels[z]
     else:
         corner = [int(rng.integers(max(1, n - c + 1))) for n, c in zip(scan.shape, crop, strict=True)]
         box = tuple(slice(a, a + c) for a, c in zip(corner, crop, strict=True))
-        z = corner[0] + min(crop[0], scan.shape[0]) // 2
+        z = min(corner[0] + crop[0] // 2, scan.shape[0] - 1)
         image = torch.from_numpy(_padded(scan.image[box], crop))[None]
         labels = None if scan.labels is None else scan.labels[box]
-    shows = z * _PARTS // scan.shape[0] if labels is None else int(np.argmax(_areas(labels)))
-    return image, groups.index(scan.group) * 1000 + shows
+    organ = 0 if labels is None else int(np.argmax(_areas(labels)))
+    return _View(image, scan.group, organ, z * _PARTS // scan.shape[0])
+
+
+def _classes(views: Sequence[_View]) -> np.ndarray:
+    """(N,) what each view shows, as numbers from 0."""
+    organs: dict[str, list[int]] = {}
+    for view in views:
+        organs.setdefault(view.group, []).append(view.organ)
+    telling = {g: max(map(found.count, set(found))) < _MOSTLY * len(found) for g, found in organs.items()}
+    shown = [(v.group, v.organ if telling[v.group] else v.part) for v in views]
+    numbers = {s: i for i, s in enumerate(sorted(set(shown)))}
+    return np.array([numbers[s] for s in shown])
 
 
 def _areas(labels: np.ndarray) -> np.ndarray:

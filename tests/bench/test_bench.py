@@ -14,6 +14,7 @@ from napari_medssl import bench
 from napari_medssl.bench import BenchSettings, Measurement, bench_steps, child
 from napari_medssl.bench.encoding import encoding_steps
 from napari_medssl.bench.memory import BenchError, _run_steps, memory_steps
+from napari_medssl.bench.pretraining import pretraining_steps
 from napari_medssl.bench.segmenting import phantom_task, warm_steps
 from napari_medssl.cli import main
 from napari_medssl.engine import Engine
@@ -155,3 +156,10 @@ def test_the_whole_suite_runs():
     rows = finish(bench_steps(BenchSettings(slices=4, repeats=1), device="cpu", weights="none"))
     assert len(rows) == 10
     assert all(np.isfinite(r.value) for r in rows)
+
+
+def test_training_step_is_measured_against_the_bare_one() -> None:
+    rows = finish(pretraining_steps(["rotation"], device="cpu", small=True))
+    assert [row.goal for row in rows] == [1.15]
+    assert 0.3 < rows[0].value < 10
+    assert "ms per step of 8 examples" in rows[0].detail
