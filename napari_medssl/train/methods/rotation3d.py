@@ -1,0 +1,58 @@
+"""Rotation prediction in 3D."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from napari_medssl.models.heads import mlp
+from napari_medssl.pretext.rotation3d import TURNS, Turns
+from napari_medssl.settings import setting
+from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.objectives.label import LabelObjective
+from napari_medssl.train.run_settings import OptimSettings, RunSettings
+from napari_medssl.train.volume_settings import ENCODER, VolumeSettings, volume_encoder
+
+_HIDDEN = 1024
+
+_ADAM = OptimSettings("adam", learning_rate=1e-3, schedule="steps", decay=0.1, decay_every=250, weight_decay=0.0)
+
+
+@dataclass(frozen=True)
+class Rotation3dSettings(VolumeSettings):
+    """Settings of rot3d; the defaults are the paper's ROT-64."""
+
+    crop_z: int = setting(64, "Voxels along z that are cut out; a multiple of 8.", ge=8, le=512)
+    cube: int = setting(0, "Side of the cube a crop is resized to; 0: the crop's longest side.", ge=0, le=512)
+    run: RunSettings = field(default_factory=lambda: RunSettings(batch=8, optim=_ADAM))
+
+
+INPUTS = {
+    "ROT-48": Rotation3dSettings(crop_z=32, crop_y=48, crop_x=48),
+    "ROT-64": Rotation3dSettings(crop_z=64, crop_y=64, crop_x=64),
+    "ROT-128": Rotation3dSettings(crop_z=64, crop_y=128, crop_x=128),
+}
+"""The inputs of the paper's study of sizes (Table 5, S83): the size of the target task's input transferred best."""
+
+_SMALL = Rotation3dSettings(
+    crop_z=24, crop_y=24, crop_x=24, width=0.125, run=RunSettings(steps=200, batch=8, optim=_ADAM)
+)
+
+
+def _build(settings: Rotation3dSettings) -> Recipe:
+    encoder = volume_encoder(settings)
+    head = mlp([encoder.channels, _HIDDEN, len(TURNS)], norm=False)
+    return Recipe(Turns(settings.crop, cube=settings.cube), LabelObjective(encoder, head), ENCODER, role="encoder3d")
+
+
+add_method(
+    Method(
+        name="rot3d",
+        line="Tells which of ten turns a crop was given.",
+        source="paper 002, Eq. 1 (ROT); Komodakis and Gidaris 2018; Taleb et al. 2020",
+        family="predictive",
+        dims=3,
+        settings=Rotation3dSettings,
+        small=_SMALL,
+        build=_build,
+    )
+)
