@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from napari_medssl.pretext.task import Task
@@ -20,13 +20,15 @@ class Recipe:
     """A method made concrete by its settings.
 
     task: draws the examples. objective: networks and loss. role: the module's name in the weights file, "encoder" for
-    slices, "encoder3d" for volumes. encoder_name: its registry name.
+    slices, "encoder3d" for volumes. encoder_name: its registry name. facts: what else the model card must say, plain JSON
+    values, such as which weights it starts from.
     """
 
     task: Task
     objective: Objective
     encoder_name: str
     role: str = "encoder"
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

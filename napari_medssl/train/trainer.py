@@ -175,6 +175,7 @@ class _Run:
         return {
             "recipe": self.method.name,
             "source": self.method.source,
+            **self.recipe.facts,
             "settings": to_dict(self.settings),
             "normalisation": "intensity window of the scan (1st to 99th percentile, or the CT window) to [0, 1]",
             "run": {"steps": self.step, "seconds": round(self._seconds(), 1), "processes": self.world, **facts},
