@@ -20,8 +20,8 @@ class Recipe:
     """A method made concrete by its settings.
 
     task: draws the examples. objective: networks and loss. role: the module's name in the weights file, "encoder" for
-    slices, "encoder3d" for volumes. encoder_name: its registry name. facts: what else the model card must say, plain JSON
-    values, such as which weights it starts from.
+    slices, "encoder3d" for volumes. encoder_name: its registry name. facts: what else the model card must say, as
+    plain JSON values, such as the weights it starts from.
     """
 
     task: Task
