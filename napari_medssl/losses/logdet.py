@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,11 +18,16 @@ def logdet_divergence(z: Tensor, *, ridge: float = 1e-4) -> Tensor:
     The Bregman matrix divergence of C from the identity that belongs to -log det: an eigenvalue e costs e - log e - 1,
     which is 0 at 1 and grows without bound towards 0, where the squared distance |C - I|^2 of soft decorrelation stays
     at 1. ridge: added to the diagonal of C (ours), so that a batch of at most D rows has a finite loss.
+    Costs the determinant of a matrix of the smaller of B and D.
     """
     n, d = z.shape
     centred = z - z.mean(0)
-    covariance = centred.T @ centred / (n - 1) + ridge * torch.eye(d, dtype=z.dtype, device=z.device)
-    divergence: Tensor = torch.trace(covariance) - torch.linalg.slogdet(covariance)[1] - d
+    products = (centred.T @ centred if d <= n else centred @ centred.T) / (n - 1)  # equal eigenvalues but for zeros
+    k = len(products)
+    logarithms = torch.linalg.slogdet(products + ridge * torch.eye(k, dtype=z.dtype, device=z.device))[1]
+    if d > n:
+        logarithms = logarithms + (d - n) * math.log(ridge)
+    divergence: Tensor = torch.trace(products) + ridge * d - logarithms - d
     return divergence / d
 
 

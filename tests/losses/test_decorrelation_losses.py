@@ -67,8 +67,9 @@ def test_vicreg_of_one_point() -> None:
     assert float(vicreg(same, same)) == pytest.approx(25 * 0.99)  # the root of 1e-4 is 0.01
 
 
-def test_logdet_divergence_by_eigenvalues() -> None:
-    z, _ = _views()
+@pytest.mark.parametrize("rows", [3, 7])
+def test_logdet_divergence_by_eigenvalues(rows: int) -> None:
+    z = torch.cat(_views(), 1)[:rows]  # (3 or 7, 6): fewer and more rows than dimensions
     eigenvalues = torch.linalg.eigvalsh(torch.cov(z.T)) + 1e-4
     expected = float((eigenvalues - eigenvalues.log() - 1).mean())
     assert float(logdet_divergence(z)) == pytest.approx(expected, rel=1e-9)

@@ -111,6 +111,13 @@ def _slopes(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) ->
     return list(torch.autograd.grad(loss(*inputs), inputs))
 
 
+def test_zca_of_more_rows_than_samples_is_the_same_matrix() -> None:
+    rows = standardised(_views(5, 8)[0].T)  # (8, 5)
+    assert torch.allclose(zca(rows, shrink=0.1), _matrix(rows, 0.1) @ rows, atol=1e-4)
+    flat = zca(torch.zeros(6, 3), shrink=0.1)
+    assert torch.equal(flat, torch.zeros(6, 3))
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_zero_losses_have_the_gradient_of_fixed_matrices(turned: bool) -> None:
     z1, z2 = _views(5, 8)
