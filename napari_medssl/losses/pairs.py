@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_medssl.errors import SettingsError
+from napari_medssl.losses.float32 import in_float32
 
 
+@in_float32
 def cosines(z1: Tensor, z2: Tensor) -> Tensor:
     """(2N, 2N) cosine similarities of the (N, D) embeddings of two views; rows n and n + N are partners.
 

@@ -39,6 +39,15 @@ def test_cosines_of_each_pair() -> None:
             assert float(c[i, j]) == pytest.approx(float(z[i] @ z[j] / z[i].norm() / z[j].norm()), abs=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cosines_are_not_rounded_under_autocast(dtype: torch.dtype) -> None:
+    z = torch.randn(4, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = cosines(z, z)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, cosines(z.float(), z.float()))
+
+
 def test_an_embedding_of_zeros_has_a_finite_gradient() -> None:
     z1 = torch.zeros(2, 4, requires_grad=True)
     cosines(z1, torch.ones(2, 4)).sum().backward()
