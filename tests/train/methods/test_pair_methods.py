@@ -133,7 +133,7 @@ def test_attached_temperature_changes_the_gradient_only() -> None:
 def test_learns_eight_examples(name: str) -> None:
     recipe = build_recipe(method(name), method(name).small)
     batch, net = batch_of(recipe), recipe.objective.train()
-    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
     first: dict[str, float] = {}
     for _ in range(15):
         values = net(batch)
@@ -144,7 +144,7 @@ def test_learns_eight_examples(name: str) -> None:
         first = first or last
     assert last["loss"] < first["loss"]
     gap = [v["positive_cosine"] - v["negative_cosine"] for v in (first, last)]
-    assert gap[1] > gap[0] + 0.2
+    assert gap[1] > gap[0] + 0.3
 
 
 def test_published_optimisers_and_projectors() -> None:
