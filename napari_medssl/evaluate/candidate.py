@@ -55,6 +55,11 @@ class Candidate:
             torch.manual_seed(seed)
             return self.build().eval()
 
+    def judged(self, seed: int, policy: DevicePolicy) -> Any:
+        """`fresh` as the candidate itself is: on the policy's device, without gradients."""
+        made = self.fresh(seed).requires_grad_(False)
+        return policy.place(made) if self.dims == 2 else made.to(policy.device)
+
     def trainable(self) -> Any:
         """A copy of the encoder on the CPU that may be trained."""
         return copy.deepcopy(self.encoder).to("cpu", memory_format=torch.contiguous_format).requires_grad_(True)
@@ -101,7 +106,7 @@ def _volume_candidate(name: str, bundle: Bundle, policy: DevicePolicy, size: int
     if thickness % slab.stride:
         raise SettingsError(f"thickness is {thickness}; the encoder of {name} needs a multiple of {slab.stride}")
     load_module(slab.inner, bundle.state("encoder3d"), f"volume encoder {kind!r}")
-    policy.place(slab.eval().requires_grad_(False))
+    slab.eval().requires_grad_(False).to(policy.device)  # the layout of the policy is for images, not volumes
     return Candidate(name, kind, slab, 3, _side(size, slab, 3), build, bundle.sha256)
 
 

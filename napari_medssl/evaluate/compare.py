@@ -163,7 +163,7 @@ def _first_rows(contest: _Contest, candidate: Candidate, protocols: Sequence[Pro
     start = time.perf_counter()
     features = []
     for seed in range(contest.settings.seeds):
-        encoder = contest.policy.place(candidate.fresh(seed))
+        encoder = candidate.judged(seed, contest.policy)
         features.append((yield from embed_examples(encoder, contest.scans, contest.examples, contest.policy)))
     encoding = (time.perf_counter() - start) / contest.settings.seeds
     rows: list[Row] = []

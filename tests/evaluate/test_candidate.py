@@ -49,7 +49,7 @@ def test_volume_weights_become_slabs(policy, tmp_path):
     with torch.inference_mode():
         torch.testing.assert_close(found.encoder(slab), network(slab[:, None]).mean(2))
         assert list(named_stages(found.encoder)) == [f"blocks.{n}" for n in range(4)]
-        assert found.fresh(1)(slab).shape == found.encoder(slab).shape
+        assert found.judged(1, policy)(slab).shape == found.encoder(slab).shape
     with pytest.raises(SettingsError, match="multiple of 8"):
         load_candidate(tmp_path / "v.safetensors", policy, thickness=12)
 
