@@ -22,7 +22,8 @@ class Prototypes(nn.Module):
     def forward(self, embeddings: Tensor, *, frozen: bool = False) -> Tensor:
         """frozen: the prototypes get a gradient of 0 (not none, which distributed training takes for a mistake)."""
         weight = self.weight.detach() + 0 * self.weight if frozen else self.weight
-        return F.linear(F.normalize(embeddings, dim=1), F.normalize(weight, dim=1))
+        with torch.autocast(embeddings.device.type, enabled=False):  # divided by 0.04, half precision is too coarse
+            return F.linear(F.normalize(embeddings.to(weight.dtype), dim=1), F.normalize(weight, dim=1))
 
     @torch.no_grad()
     def renormalise(self) -> None:
