@@ -10,11 +10,12 @@ from napari_medssl.errors import SettingsError
 from napari_medssl.models.encoder import build_encoder
 from napari_medssl.models.jigsaw_net import skid_net
 from napari_medssl.models.nine_branches import centre_cells
+from napari_medssl.models.parameters import count_parameters
 from napari_medssl.models.skid import ReductionBlock, SkidTrunk, SkidVersion, SkipBlock
 
 
 def parameters(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+    return count_parameters(module).total
 
 
 # E-08: Table 3.12 has 108.8, 169.9 / 170.4 and, moving statistics too, 217.17 / 217.68.

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from napari_medssl.models.jigsaw_net import sslacl_net
+from napari_medssl.models.parameters import count_parameters
 from napari_medssl.models.sslacl import SslaclBottleneck, SslaclTrunk
 
 
 def parameters(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+    return count_parameters(module).total
 
 
 @pytest.mark.parametrize(("classes", "count"), [(500, 172_979_444), (1000, 173_491_944)])

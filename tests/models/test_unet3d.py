@@ -7,11 +7,12 @@ import time
 import pytest
 import torch
 
+from napari_medssl.models.parameters import count_parameters
 from napari_medssl.models.unet3d import UNet3d, UNet3dDecoder, UNet3dEncoder
 
 
 def parameters(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+    return count_parameters(module).total
 
 
 def test_encoder_parameters_at_width_1() -> None:

@@ -8,6 +8,7 @@ import torch
 from napari_medssl.errors import GeometryError, SettingsError
 from napari_medssl.models.encoder import build_encoder
 from napari_medssl.models.encoder3d import build_encoder3d
+from napari_medssl.models.parameters import count_parameters
 from napari_medssl.models.vit import PatchTransformer, slice_transformer, volume_transformer
 
 
@@ -19,7 +20,7 @@ def small(dims: int) -> PatchTransformer:
 
 
 def parameters(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+    return count_parameters(module).total
 
 
 def test_vit_base_is_as_large_as_it_should() -> None:
