@@ -32,6 +32,8 @@ class MaskedAutoencoder(nn.Module):
         nn.init.trunc_normal_(self.hidden, std=0.02)
         self.blocks = nn.Sequential(*transformer_blocks(channels, depth, heads), nn.LayerNorm(channels))
         self.head = nn.Linear(channels, encoder.in_channels * encoder.stride ** len(encoder.size))
+        nn.init.trunc_normal_(self.head.weight, std=0.02)  # starts from black, not from loud noise
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, image: Tensor, visible: Tensor) -> Tensor:
         seen = self.enter(self.encoder.visible(image, visible))
