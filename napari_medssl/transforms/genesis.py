@@ -73,9 +73,10 @@ def draw_shuffle(rng: np.random.Generator, size: Size) -> npt.NDArray[np.int32]:
     for i in rng.permutation(len(shapes)):
         z, y, x = 1 + np.array(np.unravel_index(shapes[i], tuple(most)))
         inside = voxels.reshape(size)[:z, :y, :x].reshape(-1)
-        at = starts[members[i]][:, None] + inside  # (boxes, voxels of a box)
-        order = rng.random(at.shape, dtype=np.float32).argsort(1)  # several times faster than rng.permuted
-        source[at] = np.take_along_axis(at, order, 1)
+        first = starts[members[i]][:, None]
+        # One order for each box; twice as fast as rng.permuted.
+        order = rng.random((len(first), len(inside)), dtype=np.float32).argsort(1)  # (boxes, voxels of a box)
+        source[first + inside] = first + inside[order]
     return source
 
 
