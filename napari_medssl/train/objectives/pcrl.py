@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +12,12 @@ from torch import Tensor, nn
 from napari_medssl.losses.float32 import in_float32
 from napari_medssl.losses.keys import key_infonce
 from napari_medssl.models.heads import mlp, pooled
+from napari_medssl.models.momentum import MomentumCopy
 from napari_medssl.models.unet3d import UNet3dDecoder, UNet3dEncoder
 from napari_medssl.pretext.task import Example
 from napari_medssl.train.distributed import gather, world
 from napari_medssl.train.objective import Objective
 
-M = TypeVar("M", bound=nn.Module)
 Stages: TypeAlias = Sequence[Tensor]
 
 
@@ -61,14 +60,15 @@ class PcrlObjective(Objective):
         self.decoder = UNet3dDecoder(encoder, 1, skip=skip)
         used = encoder.stage_channels if skip else encoder.stage_channels[-1:]
         self.gates = nn.ModuleList(nn.Linear(conditions, channels) for channels in used)
-        self.teacher = _frozen_copy(self.encoder)
-        self.teacher_projector = _frozen_copy(self.projector)
+        self.teacher = MomentumCopy(self.encoder)
+        self.teacher_projector = MomentumCopy(self.projector)
         self._momentum, self._temperature = momentum, temperature
 
     def forward(self, batch: Example) -> dict[str, Tensor]:
         seen = [self.encoder.stages(batch[name]) for name in ("view1", "view2")]
         with torch.no_grad():
-            taught = [self.teacher.stages(batch[name]) for name in ("view1", "view2")]
+            teacher = cast(UNet3dEncoder, self.teacher.module)
+            taught = [teacher.stages(batch[name]) for name in ("view1", "view2")]
             keys = [self.teacher_projector(pooled(stages[-1])) for stages in taught]
         mixtures = [_mixed(seen[0], taught[1], batch["mix"]), _mixed(taught[0], seen[1], batch["mix"])]
         contrast = self._contrast(seen, mixtures[0], keys, batch["mix"])
@@ -80,8 +80,8 @@ class PcrlObjective(Objective):
         }
 
     def end_step(self) -> None:
-        for followed, teacher in ((self.encoder, self.teacher), (self.projector, self.teacher_projector)):
-            _follow(teacher, followed, self._momentum)
+        self.teacher.follow(self.encoder, self._momentum)
+        self.teacher_projector.follow(self.projector, self._momentum)
 
     def _contrast(self, seen: Sequence[Stages], mixture: Stages, keys: Sequence[Tensor], mix: Tensor) -> Tensor:
         first, second = keys
@@ -129,13 +129,3 @@ def _mixed(first: Stages, second: Stages, mix: Tensor) -> list[Tensor]:
     """mix * first + (1 - mix) * second, with one number of (B,) `mix` for each example."""
     share = [mix.view(-1, *[1] * (a.ndim - 1)) for a in first]
     return [m * a + (1 - m) * b for m, a, b in zip(share, first, second, strict=True)]
-
-
-def _frozen_copy(module: M) -> M:
-    return copy.deepcopy(module).requires_grad_(False)
-
-
-@torch.no_grad()
-def _follow(teacher: nn.Module, followed: nn.Module, momentum: float) -> None:
-    for slow, fast in zip(teacher.parameters(), followed.parameters(), strict=True):
-        slow.lerp_(fast, 1 - momentum)

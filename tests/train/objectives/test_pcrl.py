@@ -42,7 +42,9 @@ def test_the_loss_is_three_contrasts_and_four_restorations(skip: bool) -> None:
     found = network(values)
 
     def key(name: str) -> Tensor:
-        return torch.nn.functional.normalize(network.teacher_projector(network.teacher(values[name]).mean((2, 3, 4))))
+        return torch.nn.functional.normalize(
+            network.teacher_projector(network.teacher.module(values[name]).mean((2, 3, 4)))
+        )
 
     def contrast(grid: Tensor, keys: Tensor, b: int) -> Tensor:
         z = torch.nn.functional.normalize(network.projector(grid.mean((2, 3, 4))))
@@ -60,7 +62,7 @@ def test_the_loss_is_three_contrasts_and_four_restorations(skip: bool) -> None:
     for b in range(3):
         v, m = one(values, b), float(values["mix"][b])
         f1, f2 = network.encoder.stages(v["view1"]), network.encoder.stages(v["view2"])
-        t1, t2 = network.teacher.stages(v["view1"]), network.teacher.stages(v["view2"])
+        t1, t2 = network.teacher.module.stages(v["view1"]), network.teacher.module.stages(v["view2"])
         blend = [m * a + (1 - m) * c for a, c in zip(f1, t2, strict=True)]
         other = [m * a + (1 - m) * c for a, c in zip(t1, f2, strict=True)]
         mixed = m * contrast(blend[-1], first, b) + (1 - m) * contrast(blend[-1], second, b)
