@@ -1,0 +1,98 @@
+"""Each check of a configuration trips, and does not trip next to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from napari_medssl.guidance import METHODS, RULES, Facts, lint
+
+CROP_48 = {"crop_z": 48, "crop_y": 48, "crop_x": 48}
+CROP_64 = {"crop_z": 64, "crop_y": 64, "crop_x": 64}
+
+CASES: list[tuple[str, dict[str, Any], Facts, str, str]] = [
+    ("mio-v3", {"temperature": 0.07}, Facts(), "R-63", "refuse"),
+    ("mio-v2", {"temperature": 0.5}, Facts(), "R-64", "warn"),
+    ("mio-v1", {"temperature": 0.1}, Facts(), "R-65", "warn"),
+    ("mio-v3", {"temperature": 0.6}, Facts(), "R-66", "warn"),
+    ("dystress", {"tau_min": 0.07, "tau_max": 0.5}, Facts(), "R-70", "warn"),
+    ("dystress-dcl", {"tau_min": 0.07, "tau_max": 0.1}, Facts(), "R-70", "warn"),
+    ("rot3d", CROP_48, Facts(), "R-43", "warn"),
+    ("rot3d", CROP_64, Facts(finetune_shape=(64, 128, 128)), "R-42", "warn"),
+    ("rpl", CROP_64, Facts(finetune_shape=(64, 128, 128)), "R-42", "note"),
+    ("autoencoder", {"skip": True}, Facts(), "R-44", "warn"),
+    ("model-genesis", {"skip": True}, Facts(), "R-44", "warn"),
+    ("pcrl", {"skip": False}, Facts(), "R-45", "warn"),
+    ("pcrl", {}, Facts(transferred="decoder"), "R-55", "refuse"),
+    ("byol3d", {}, Facts(mode="frozen"), "R-27", "warn"),
+    ("byol3d", {}, Facts(batch_norm=True, domain_gap="large"), "R-56", "warn"),
+    ("byol3d", {}, Facts(batch_norm=True, statistics="kept"), "R-57", "note"),
+    ("simclr", {"run": {"batch": 32}}, Facts(), "R-74", "note"),
+    ("mio-v3", {"run": {"batch": 16}}, Facts(), "R-75", "note"),
+    ("simclr3d", {"min_iou": 0.0}, Facts(), "R-35", "warn"),
+    ("mae3d", {"mask_ratio": 0.4}, Facts(), "R-37", "warn"),
+    ("jigsaw3d", {"gap": 0, "n": 2}, Facts(), "R-29", "warn"),
+    ("skid-v3", {"task": {"classes": 500}}, Facts(), "R-30", "note"),
+    ("jigsaw3d", {"gap": 3, "n": 4}, Facts(), "R-31", "note"),
+    ("geometric", {"task": {"fill": "zeros"}}, Facts(), "R-28", "warn"),
+    ("geometric", {"keep": 1.0}, Facts(), "R-28", "warn"),
+    ("byol3d", CROP_48, Facts(content=0.2), "R-32", "warn"),
+    ("byol3d", CROP_48, Facts(smallest=(20, 200, 200)), "R-32", "note"),
+    ("simclr", {"views": {"preset": "thesis-4"}}, Facts(small_objects=True), "R-36", "warn"),
+    ("barlow-twins", {"embedding": 128}, Facts(), "R-76", "note"),
+]
+
+SOUND: list[tuple[str, dict[str, Any], Facts]] = [
+    ("mio-v3", {"temperature": 0.1, "run": {"batch": 128}}, Facts()),
+    ("mio-v2", {"temperature": 0.1}, Facts()),
+    ("mio-v1", {"temperature": 0.2}, Facts()),
+    ("simclr", {"temperature": 0.05, "run": {"batch": 256}}, Facts()),
+    ("dystress", {"tau_min": 0.1, "tau_max": 0.2}, Facts()),
+    ("rot3d", CROP_64, Facts(finetune_shape=(64, 64, 96), smallest=(64, 64, 64))),
+    ("rot3d", CROP_64, Facts(finetune_shape=(64, 64))),
+    ("rpl", CROP_48, Facts(content=0.9)),
+    ("autoencoder", {"skip": False}, Facts(transferred="encoder")),
+    ("pcrl", {"skip": True}, Facts(transferred="both", mode="full")),
+    ("byol3d", {"min_iou": 0.25}, Facts(batch_norm=True, domain_gap="large", statistics="anew")),
+    ("byol3d", {}, Facts(batch_norm=False, domain_gap="large")),
+    ("mae3d", {"mask_ratio": 0.75}, Facts()),
+    ("skid-v3", {"classes": 1000}, Facts()),
+    ("rpl", {"gap": 0, "jitter": 1}, Facts()),
+    ("geometric", {"keep": 0.6, "fill": "mirrored"}, Facts()),
+    ("simclr", {"preset": "medical"}, Facts(small_objects=True)),
+    ("of-a-plugin", {"temperature": 0.01, "skip": True}, Facts()),
+]
+
+
+@pytest.mark.parametrize(("method", "settings", "facts", "rule", "level"), CASES)
+def test_each_check_trips(method: str, settings: dict[str, Any], facts: Facts, rule: str, level: str) -> None:
+    found = {finding.rule: finding for finding in lint(method, settings, facts)}
+    assert found[rule].level == level
+    text = str(found[rule])
+    assert rule in text
+    assert str(RULES[rule].sources[0]) in text
+
+
+@pytest.mark.parametrize(("method", "settings", "facts"), SOUND)
+def test_sound_settings_pass(method: str, settings: dict[str, Any], facts: Facts) -> None:
+    assert lint(method, settings, facts) == ()
+
+
+def test_nothing_known_finds_nothing() -> None:
+    assert all(lint(method, {}) == () for method in METHODS)
+
+
+def test_the_gravest_comes_first() -> None:
+    found = lint("mio-v3", {"temperature": 0.05, "run": {"batch": 8}})
+    assert [finding.level for finding in found] == ["refuse", "note"]
+
+
+def test_the_outer_setting_answers() -> None:
+    assert lint("mio-v3", {"temperature": 0.2, "teacher": {"temperature": 0.05}}) == ()
+    assert lint("mio-v3", {"loss": {"temperature": 0.05}})[0].rule == "R-63"
+
+
+def test_what_a_message_says() -> None:
+    (finding,) = lint("rot3d", CROP_48)
+    assert str(finding) == "an input of 48 voxels is too small to learn from turns; use 64 or more (R-43; D 418)"
