@@ -23,7 +23,7 @@ class KeepTarget(Objective):
         self.byol = byol
 
     @property
-    def encoder(self) -> Any:  # type: ignore[override]  # stored once, inside, so that no weight is saved twice
+    def encoder(self) -> Any:  # stored once, inside, so that no weight is saved twice
         return self.byol.target_encoder.module
 
     def forward(self, batch: Example) -> dict[str, Tensor]:
