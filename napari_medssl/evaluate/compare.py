@@ -33,7 +33,7 @@ from napari_medssl.pretext.scan import Scan
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.settings import setting
 
-RANDOM, SCRATCH = "first weights", "from scratch"
+FIRST, SCRATCH = "first weights", "from scratch"
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _first_rows(contest: _Contest, candidate: Candidate, protocols: Sequence[Pro
     rows: list[Row] = []
     for name, learner in _learners(contest, protocols):
         predict = _frozen(contest, learner, features)
-        rows += yield from _rows(contest, f"{candidate.kind}, {RANDOM}", name, predict, encoding)
+        rows += yield from _rows(contest, f"{candidate.kind}, {FIRST}", name, predict, encoding)
     return rows
 
 
