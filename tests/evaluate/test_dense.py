@@ -98,7 +98,7 @@ def test_rows_with_their_baselines(scans, patches, policy):
 
 
 def test_training_learns_the_cells(scans, patches, policy):
-    fit = FitSettings(steps=300, batch=8, head_rate=5e-3)
+    fit = FitSettings(steps=400, batch=8, head_rate=3e-2)
     (row,) = finish(dense_steps([patches], scans, [], replace(QUICK, scratch=True, fit=fit), policy=policy))
     assert row.protocol == "supervised"
     assert row.value > 0.7
