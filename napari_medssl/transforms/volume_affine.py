@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -51,10 +53,21 @@ def apply_volume_affine(volumes: Tensor, matrices: Tensor, *, nearest: bool = Fa
     """
     half = volumes.new_tensor([n / 2 for n in volumes.shape[2:]])
     unit = matrices.to(volumes.dtype) * half / half[:, None]  # (B, 3, 3) between coordinates in [-1, 1]
-    theta = F.pad(unit.flip(1, 2), (0, 1))  # grids count x, y, z; no shift
-    grid = F.affine_grid(theta, list(volumes.shape), align_corners=False)
+    grid = _grid(unit.flip(1), volumes.shape[2:])  # grid_sample wants x, y, z
+    # Folded here, in half the time of grid_sample's own reflection; further out than one fold the border repeats.
+    grid = 2 * grid.clamp(-1, 1) - grid
     mode: Literal["nearest", "bilinear"] = "nearest" if nearest else "bilinear"
-    return F.grid_sample(volumes, grid, mode=mode, padding_mode="reflection", align_corners=False)
+    return F.grid_sample(volumes, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def _grid(matrices: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, Z, Y, X, 3): each voxel's z, y, x in [-1, 1] under (B, 3, 3) matrices; a sum of three lines.
+
+    F.affine_grid multiplies matrices for every voxel, which costs half as much as the sampling.
+    """
+    lines = [(2 * torch.arange(n, device=matrices.device, dtype=matrices.dtype) + 1) / n - 1 for n in size]
+    z, y, x = (line[None, :, None] * matrices[:, None, :, i] for i, line in enumerate(lines))  # (B, n, 3)
+    return z[:, :, None, None] + y[:, None, :, None] + x[:, None, None]
 
 
 def _turn(axis: int, degrees: float) -> npt.NDArray[np.float64]:

@@ -17,14 +17,14 @@ def blur_volumes(volumes: Tensor, sigmas: Tensor) -> Tensor:
 
     0 leaves a volume as it is. The outermost voxels repeat beyond the border.
     """
-    b, c = volumes.shape[:2]
     reach = torch.arange(-_REACH, _REACH + 1, device=volumes.device, dtype=volumes.dtype)
-    kernels = torch.exp(-0.5 * (reach / sigmas.to(volumes.dtype).clamp(1e-3, MAX_SIGMA)[:, None]) ** 2)
-    kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(c, 0)  # (B * C, taps)
-    out = volumes.flatten(0, 1)[None]
-    for axis in range(3):
-        shape, edge = [b * c, 1, 1, 1, 1], [0] * 6
-        shape[2 + axis] = 2 * _REACH + 1
-        edge[4 - 2 * axis] = edge[5 - 2 * axis] = _REACH
-        out = F.conv3d(F.pad(out, edge, mode="replicate"), kernels.view(shape), groups=b * c)
-    return out.view(volumes.shape)
+    taps = torch.exp(-0.5 * (reach / sigmas.to(volumes.dtype).clamp(1e-3, MAX_SIGMA)[:, None]) ** 2)
+    taps = (taps / taps.sum(1, keepdim=True)).T[..., None, None, None, None]  # (taps, B, 1, 1, 1, 1)
+    out = volumes
+    for axis in (2, 3, 4):
+        edge = [_REACH if axis == 4 - i // 2 else 0 for i in range(6)]  # F.pad counts axes from the last
+        padded = F.pad(out, edge, mode="replicate")
+        out = taps[0] * padded.narrow(axis, 0, volumes.shape[axis])
+        for i in range(1, len(taps)):
+            out = torch.addcmul(out, taps[i], padded.narrow(axis, i, volumes.shape[axis]))
+    return out
