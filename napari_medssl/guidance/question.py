@@ -53,18 +53,20 @@ class Question:
     labels: int = setting(NOT_STATED, "Labelled images or scans.", ge=NOT_STATED)
     unlabelled: int = setting(NOT_STATED, "Images or scans of the same domain without labels.", ge=NOT_STATED)
     imbalance: float = setting(0.0, "Majority cases per minority case: 20 means 1 : 20.", ge=0.0)
-    compute: Literal["unknown", "limited", "enough"] = setting("unknown", "Memory and computing time.")
+    compute: Literal["unknown", "limited", "enough"] = setting("unknown", "Memory and computing time.", advanced=True)
     domain_gap: Literal["unknown", "none", "small", "large"] = setting(
         "unknown", "How far the target data lie from the pretraining data; large: other anatomy."
     )
-    object_size: Literal["unknown", "small", "medium", "large"] = setting("unknown", "Size of what is to be found.")
+    object_size: Literal["unknown", "small", "medium", "large"] = setting(
+        "unknown", "Size of what is to be found.", advanced=True
+    )
     organ: Literal["unknown", "right kidney", "left kidney", "liver", "spleen", "other"] = setting(
-        "unknown", "Organ of a one-shot segmentation."
+        "unknown", "Organ of a one-shot segmentation.", advanced=True
     )
     goal: Literal["unknown", "accuracy", "prototype", "recall", "precision"] = setting(
-        "unknown", "What matters most; prototype: a first result soon."
+        "unknown", "What matters most; prototype: a first result soon.", advanced=True
     )
-    batch: int = setting(NOT_STATED, "Largest batch that fits.", ge=NOT_STATED)
+    batch: int = setting(NOT_STATED, "Largest batch that fits.", ge=NOT_STATED, advanced=True)
     method: str = setting("", "A method you have in mind, by its name on the command line.")
     region: Literal["unknown", "brain", "knee", "chest", "abdomen", "other"] = setting(
         "unknown", "Part of the body.", advanced=True

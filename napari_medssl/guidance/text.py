@@ -26,22 +26,28 @@ _SETTLING = {
 
 def lines(answer: Recommendation, *, full: bool = False) -> Iterator[str]:
     """The answer, heading by heading; `full` prints the whole shortlist."""
-    yield from _paradigm(answer)
+    yield from paradigm_lines(answer)
     yield from _methods(answer, full=full)
-    yield from _others(answer)
+    yield from choice_lines(answer)
     yield from _pulls(answer)
     yield from _charts(answer)
     yield from _reasons(answer, full=full)
-    if answer.missing:
-        yield ""
-        yield "Not stated, and could change the answer:"
-        yield from (f"  {name}: {_SETTLING[name]}" for name in answer.missing)
+    yield from missing_lines(answer)
     yield ""
     yield "T: thesis by Manna, 2025. D: Zhang and Gu, 2022. G: guide by Campbell, 2025. R: review, 2026. Lines of each."
     yield answer.notice
 
 
-def _paradigm(answer: Recommendation) -> Iterator[str]:
+def missing_lines(answer: Recommendation) -> Iterator[str]:
+    """Facts that are not stated, and what they would settle."""
+    if answer.missing:
+        yield ""
+        yield "Not stated, and could change the answer"
+        yield from (f"  {name}: {_SETTLING[name]}" for name in answer.missing)
+
+
+def paradigm_lines(answer: Recommendation) -> Iterator[str]:
+    """Supervised, self-supervised or both, best first."""
     yield "Paradigm"
     choices = answer.choices.get("paradigm", ())
     if answer.decision is not None:
@@ -91,7 +97,8 @@ def votes(pro: tuple[str, ...], contra: tuple[str, ...]) -> str:
     return f"  [{'; '.join(parts)}]" if parts else ""
 
 
-def _others(answer: Recommendation) -> Iterator[str]:
+def choice_lines(answer: Recommendation) -> Iterator[str]:
+    """The choices of every other aspect, with a sign for each."""
     for aspect, choices in answer.choices.items():
         if aspect == "paradigm":
             continue

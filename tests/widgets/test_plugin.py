@@ -56,7 +56,8 @@ def test_manifest_is_valid_and_every_command_exists() -> None:
     manifest = PluginManifest.from_file(MANIFEST)
     manifest.validate_imports()
     assert manifest.name == "napari-medssl"
-    assert [w.display_name for w in manifest.contributions.widgets] == ["One-shot segmentation"]
+    widgets = [w.display_name for w in manifest.contributions.widgets]
+    assert widgets == ["One-shot segmentation", "Pretraining", "Guidance"]
 
 
 def test_reader_finds_and_scales_a_scan(plugins: PluginManager, scan_file: Path) -> None:
