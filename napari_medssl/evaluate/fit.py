@@ -15,7 +15,7 @@ from napari_medssl.errors import SettingsError
 from napari_medssl.evaluate.phases import Mode, Phase, encoder_stages, phase_at
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.settings import setting
-from napari_medssl.train.loop import DivergedError
+from napari_medssl.train.divergence import DivergedError
 from napari_medssl.transforms.view_presets import ViewPreset
 
 _REPORT_EVERY = 10
