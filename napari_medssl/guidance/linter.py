@@ -18,6 +18,8 @@ _ORDERS = 1000
 _KEPT = 0.6
 """Share of a turned, shifted slice that shows nothing from beyond it: cos(15 deg) and two tenths of the side (ours)."""
 _CONTENT = 0.5
+"""At least this share of crops should show something (ours)."""
+_WAY_BACK = 0.95
 _SMALL_CROPS = ("thesis-4", "simclr")
 _EMBEDDING = 512
 """Below it Barlow Twins' embedding counts as small (ours; T 901 only says that it must be large)."""
@@ -29,8 +31,8 @@ class Facts:
 
     smallest: (Z, Y, X) voxels of the smallest scan, as the method gets it. content: share of crops or slices that show
     more than background, 0 to 1, or -1. small_objects: whether what matters is small. finetune_shape: input of the
-    target task in voxels. batch_norm: whether the network has it. transferred: what is taken over from the U-Net.
-    mode: how it is fine-tuned. statistics: of batch normalisation, at inference.
+    target task in voxels. batch_norm: whether the network has it (None: as the settings say). transferred: what is
+    taken over from the U-Net. mode: how it is fine-tuned. statistics: of batch normalisation, at inference.
     """
 
     smallest: tuple[int, ...] = ()
@@ -71,13 +73,10 @@ class _Settings:
                 else:
                     self._flat.setdefault(name, value)
 
-    def number(self, *names: str) -> float | None:
-        """The first of these settings that is there and a number."""
-        for name in names:
-            value = self._flat.get(name)
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                return float(value)
-        return None
+    def number(self, name: str) -> float | None:
+        """A setting that is there and a number, or None."""
+        value = self._flat.get(name)
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
     def get(self, name: str) -> Any:
         """A setting of any type, or None."""
@@ -113,7 +112,7 @@ def _is(method: str, *tokens: str) -> bool:
 
 
 def _temperature(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding]:
-    tau = settings.number("temperature", "tau")
+    tau = settings.number("temperature")
     if tau is None or not _is(method, "mio"):
         return
     if method == "mio-v3" and tau < LOWEST_MIO_V3:
@@ -127,8 +126,7 @@ def _temperature(method: str, settings: _Settings, facts: Facts) -> Iterator[Fin
 
 
 def _range_of_temperatures(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding]:
-    low = settings.number("temperature_min", "tau_min", "lowest")
-    high = settings.number("temperature_max", "tau_max", "highest")
+    low, high = settings.number("lowest"), settings.number("highest")
     if not _is(method, "dystress") or low is None or high is None:
         return
     if high >= HIGHEST_MIO or high <= LOW:
@@ -171,7 +169,8 @@ def _parts(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding]:
 
 
 def _batch_norm(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding]:
-    if not facts.batch_norm or facts.statistics == "anew":
+    has = settings.get("norm") == "batch" if facts.batch_norm is None else facts.batch_norm
+    if not has or facts.statistics == "anew":
         return
     if facts.domain_gap == "large":
         yield Finding(
@@ -199,7 +198,7 @@ def _overlap(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding
 
 
 def _masking(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding]:
-    share = settings.number("mask_ratio", "masked", "mask_share")
+    share = settings.number("ratio")
     if share is not None and _is(method, "mae") and not _MASKED[0] <= share <= _MASKED[1]:
         yield Finding("R-37", "warn", f"{share:.0%} of the image is masked; 60 to 80 % is advised, 75 % the default")
 
@@ -212,7 +211,7 @@ def _jigsaw(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding]
     orders = settings.number("classes")
     if orders is not None and orders < _ORDERS and _is(method, "2D"):
         yield Finding("R-30", "note", f"{orders:g} arrangements; 1000 gave better target results than 500")
-    tiles = settings.number("n", "grid")
+    tiles = settings.number("n")
     if tiles is not None and tiles > 3:
         yield Finding("R-31", "note", f"{tiles:g} tiles per side: arrangements can only be drawn, not searched")
 
@@ -237,15 +236,29 @@ def _content(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding
 
 
 def _lesions(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding]:
-    if facts.small_objects and settings.get("preset") in _SMALL_CROPS:
-        text = f"the views {settings.get('preset')!r} crop and blur so strongly that lesions vanish; use medical"
+    if facts.small_objects and settings.get("views") in _SMALL_CROPS:
+        text = f"the views {settings.get('views')!r} crop and blur so strongly that lesions vanish; use medical"
         yield Finding("R-36", "warn", text)
 
 
 def _embedding(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding]:
-    width = settings.number("embedding", "projection", "out")
+    width = settings.number("width")
     if width is not None and width < _EMBEDDING and _is(method, "barlow"):
         yield Finding("R-76", "note", f"an embedding of {width:g} is small for Barlow Twins")
+
+
+def _episodes(method: str, settings: _Settings, facts: Facts) -> Iterator[Finding]:
+    if method != "cowpro":
+        return
+    background, organ = settings.number("background_weight"), settings.number("foreground_weight")
+    if background is not None and organ is not None and background >= organ:
+        yield Finding("R-87", "warn", f"background weighs {background:g}, the organ {organ:g}; 0.05 and 1 are advised")
+    threshold = settings.number("cyclic_threshold")
+    if threshold is not None and threshold < _WAY_BACK and settings.get("cyclic") != "off":
+        yield Finding("R-86", "warn", f"a threshold of {threshold:g} on the way back costs about 2 Dice; use 0.95")
+    share, window = settings.number("top_percent"), settings.number("window")
+    if share is not None and share < 100 and window == 2:
+        yield Finding("R-83", "warn", f"{share:g} % of the prototypes lose Dice with windows of 2; keep all of them")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -264,5 +277,6 @@ CHECKS: tuple[Check, ...] = (
     _content,
     _lesions,
     _embedding,
+    _episodes,
 )
 """Each looks at one thing."""

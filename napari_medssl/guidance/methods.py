@@ -42,7 +42,7 @@ METHODS: dict[str, Entry] = {
         Entry("binary", "binary contrastive", "contrastive", 2, "binary"),
         Entry("macl", "MACL", "contrastive", 2, "macl"),
         Entry("pirl", "PIRL", "contrastive", 2, "pirl"),
-        Entry("swav", "SwAV", "contrastive", 2, "swav"),
+        Entry("swav", "SwAV", "non-contrastive", 2, "swav"),  # no negatives; T 860 files it under contrastive
         Entry("barlow-twins", "Barlow Twins", "non-contrastive", 2, "barlow"),
         Entry("vicreg", "VICReg", "non-contrastive", 2, "vicreg"),
         Entry("simsiam", "SimSiam", "non-contrastive", 2, "simsiam"),

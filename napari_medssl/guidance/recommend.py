@@ -183,6 +183,7 @@ def _candidate(entry: Entry, question: Question, rules: tuple[Rule, ...]) -> Can
     pro = [rule for rule in judged if rule.aspect == "pretext" and _names(rule.prefers, entry)]
     contra = [rule for rule in judged if rule.aspect == "pretext" and _names(rule.avoids, entry)]
     voting = {rule.id for rule in (*pro, *contra)}
+    applying = {rule.id for rule in judged}
     return Candidate(
         entry,
         _sum(pro) - _sum(contra),
@@ -191,7 +192,7 @@ def _candidate(entry: Entry, question: Question, rules: tuple[Rule, ...]) -> Can
         tuple(rule.id for rule in further if rule.id not in voting),
         (),
         _measured(entry, question)[1],
-        command_line(entry.name, question),
+        command_line(entry.name, question, without_skips="R-44" in applying),
     )
 
 
@@ -212,10 +213,11 @@ def _measured(entry: Entry, question: Question) -> tuple[float, str]:
     return round(value - scratch, 2) + 10.0, phrase  # over every method that was not measured, also with a loss
 
 
-def command_line(method: str, question: Question) -> str:
-    """The command that trains it; DATA stands for the user's folders."""
-    batch = f" --set run.batch={question.batch}" if question.batch > 0 else ""
-    return f"medssl pretrain {method} DATA --out run-{method}{batch}"
+def command_line(method: str, question: Question, *, without_skips: bool = False) -> str:
+    """The command that trains it as the rules say; DATA stands for the user's folders."""
+    options = " --set skip=false" if without_skips else ""
+    options += f" --set run.batch={question.batch}" if question.batch > 0 else ""
+    return f"medssl pretrain {method} DATA --out run-{method}{options}"
 
 
 def _clashes(rules: tuple[Rule, ...], decision: Decision | None) -> tuple[Clash, ...]:

@@ -198,7 +198,7 @@ SYSTEMS: tuple[System, ...] = (
     _row(96, "3D Neuro-SimCLR", "cited", "contrastive", "G 598 633-642"),
     _row(97, "Counterfactual contrastive learning", "cited", "contrastive", "G 599"),
     _row(98, "DiRA", "cited", "hybrid", "G 611 675"),
-    _row(99, "SwAV, SimSiam", "cited", "contrastive, non-contrastive", "T 860 885 891; G 147 209", "swav simsiam"),
+    _row(99, "SwAV, SimSiam", "cited", "non-contrastive", "T 860 885 891; G 147 209", "swav simsiam"),
     _row(100, "End-to-end vs linear probe vs PEFT/LoRA", "protocol", "", "G 679-762"),
     _row(
         101,

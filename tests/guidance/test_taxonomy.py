@@ -39,8 +39,9 @@ def test_registered_methods_are_in_the_table() -> None:
     """A method that is added must be placed in a family here, and in the same one."""
     from napari_medssl.train.method import all_methods
 
-    for name, method in all_methods().items():
-        assert name in METHODS, f"{name} is registered, but not in napari_medssl/guidance/methods.py"
+    registered = all_methods()
+    assert set(METHODS) == set(registered), "napari_medssl/guidance/methods.py lists the methods"
+    for name, method in registered.items():
         assert (METHODS[name].family, METHODS[name].dims) == (method.family, method.dims), name
 
 

@@ -77,7 +77,7 @@ def test_a_row_tells_its_reasons_and_its_command(guidance: GuidanceWidget) -> No
     guidance.copy_button.click()
     clipboard = QApplication.clipboard()
     assert clipboard is not None
-    assert clipboard.text() == "medssl pretrain autoencoder DATA --out run-autoencoder"
+    assert clipboard.text() == "medssl pretrain autoencoder DATA --out run-autoencoder --set skip=false"
 
 
 def test_plans_and_shapes_count(guidance: GuidanceWidget) -> None:
