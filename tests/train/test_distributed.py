@@ -3,16 +3,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from napari_medssl.errors import DeviceError
 from napari_medssl.train import distributed
-
-sys.path.insert(0, str(Path(__file__).parent))
-import two_processes
+from tests.train import two_processes
 
 
 @pytest.fixture(scope="module")
