@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -55,15 +55,21 @@ class EpisodeSettings:
     prototypes: PrototypeSettings = field(default_factory=PrototypeSettings)
 
 
+class Planes(Protocol):
+    """(S, S) maps by slice number: an array, or something that makes them when they are asked for."""
+
+    def __getitem__(self, z: int, /) -> npt.NDArray[np.integer]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class EpisodeVolume:
     """Slices to draw episodes from.
 
-    image: (Z, S, S) uint8. superpixels: (Z, S, S), 0 is air. usable: slice numbers that may be drawn.
+    image: (Z, S, S) uint8. superpixels: of each slice, 0 is air. usable: slice numbers that may be drawn.
     """
 
     image: npt.NDArray[np.uint8]
-    superpixels: npt.NDArray[np.unsignedinteger]
+    superpixels: Planes
     usable: npt.NDArray[np.intp]
 
 
@@ -75,10 +81,6 @@ class Episode:
     support_mask: Tensor
     query: Tensor
     query_mask: Tensor
-
-    def to(self, device: torch.device | str) -> Episode:
-        """The same episode on a device."""
-        return Episode(*(t.to(device) for t in (self.support, self.support_mask, self.query, self.query_mask)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,10 +215,3 @@ def _with_threshold(settings: PrototypeSettings, threshold: float) -> PrototypeS
 def _dice(predicted: Tensor, target: Tensor) -> float:
     total = float(predicted.sum() + target.sum())
     return 2.0 * float((predicted * target).sum()) / total if total else 1.0
-
-
-def batch_features(encoder: torch.nn.Module, episodes: Sequence[Episode]) -> tuple[Tensor, Tensor]:
-    """Features of supports and queries, (B, D, h, w) each, from one call: normalisation sees both sides at once."""
-    slices = torch.stack([e.support for e in episodes] + [e.query for e in episodes])
-    features: Tensor = encoder(slices)
-    return features[: len(episodes)], features[len(episodes) :]

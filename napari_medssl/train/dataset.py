@@ -1,8 +1,7 @@
-"""Labelled and unlabelled volumes as framed 8-bit slices in memory, ready for drawing training examples."""
+"""Labelled and unlabelled volumes: where they are, and as framed 8-bit slices."""
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,16 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_medssl.errors import FormatError, MedSSLError
+from napari_medssl.errors import FormatError
 from napari_medssl.intensity import to_unit, window_limits
-from napari_medssl.io import list_series, read
+from napari_medssl.io import list_series
 from napari_medssl.io.formats import looks_like_dicom
 from napari_medssl.models.features import SliceFrame
 from napari_medssl.models.slices import into_frame, make_frame
-from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
-
-log = logging.getLogger(__name__)
 
 _LABEL_WORDS = {"seg", "segmentation", "msk", "mask", "labels", "labelmap"}
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".npz")
@@ -139,15 +135,6 @@ def data_facts(cases: Sequence[Case]) -> dict[str, list[str]]:
     return groups
 
 
-def load_framed(case: Case, size: int) -> FramedVolume:
-    """Read one case and frame its slices at `size` pixels."""
-    volume = read(case.image)
-    labels = read(case.labels, labels=True) if case.labels is not None else None
-    if labels is not None and labels.shape != volume.shape:
-        raise FormatError(f"{case.labels} has shape {labels.shape} but its image has {volume.shape}")
-    return frame_volume(case, volume, labels, size)
-
-
 def frame_volume(case: Case, volume: Volume, labels: Volume | None, size: int) -> FramedVolume:
     """Frame the slices of a volume already in memory."""
     z_mm, y_mm, x_mm = volume.spacing_mm
@@ -179,20 +166,3 @@ def _frame_labels(labels: np.ndarray, frame: SliceFrame) -> np.ndarray:
     top, left = frame.offset
     out[:, top : top + frame.inner[0], left : left + frame.inner[1]] = labels[:, rows][:, :, columns]
     return out
-
-
-def load_framed_steps(cases: Sequence[Case], size: int) -> Steps[list[FramedVolume]]:
-    """Load every case; one that cannot be read is named in the log and left out.
-
-    Raises FormatError when none could be read.
-    """
-    loaded = []
-    for i, case in enumerate(cases):
-        yield Progress(i, len(cases), f"reading {case.image.name}")
-        try:
-            loaded.append(load_framed(case, size))
-        except MedSSLError as error:
-            log.warning("left out %s: %s", case.image, error)
-    if not loaded:
-        raise FormatError(f"none of the {len(cases)} scans could be read")
-    return loaded

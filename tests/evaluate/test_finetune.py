@@ -15,7 +15,7 @@ from napari_medssl.evaluate.phases import Phase, encoder_stages, phase_at
 from napari_medssl.evaluate.presence import presence
 from napari_medssl.metrics.classification import auc
 from napari_medssl.progress import finish
-from napari_medssl.train.loop import DivergedError
+from napari_medssl.train.divergence import DivergedError
 
 RUN = {"steps": 100, "per_epoch": 4, "stages": 3, "head_rate": 1e-3, "encoder_rate": 1e-4}
 

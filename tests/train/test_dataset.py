@@ -16,9 +16,8 @@ from napari_medssl.train.dataset import (
     collect_cases,
     data_facts,
     frame_volume,
-    load_framed,
-    load_framed_steps,
 )
+from napari_medssl.train.store import Grid, load_scans
 from napari_medssl.volume import Volume
 
 CASE = Case(Path("scan.nii"), None, "set")
@@ -140,17 +139,17 @@ def disk(tmp_path: Path) -> Path:
 
 def test_a_pair_is_read_from_disk(disk: Path) -> None:
     case = next(c for c in collect_cases([disk]) if c.image.name == "good.nii.gz")
-    framed = load_framed(case, 60)
-    assert framed.labels is not None
-    assert (framed.labels == 1).sum() == 600
-    assert framed.case is case
+    (scan,) = finish(load_scans([case], Grid(size=60)))
+    assert scan.labels is not None
+    assert (scan.labels == 1).sum() == 600
+    assert (scan.name, scan.group) == ("good.nii.gz", "set")
 
 
 def test_what_cannot_be_read_is_named_and_left_out(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     reports: list[str] = []
     with caplog.at_level(logging.WARNING):
-        framed = finish(load_framed_steps(collect_cases([disk]), 60), lambda p: reports.append(p.label))
-    assert [f.case.image.name for f in framed] == ["good.nii.gz"]
+        scans = finish(load_scans(collect_cases([disk]), Grid(size=60)), lambda p: reports.append(p.label))
+    assert [s.name for s in scans] == ["good.nii.gz"]
     assert reports == ["reading broken.nii.gz", "reading good.nii.gz", "reading odd.nii.gz"]
     assert "left out" in caplog.text
     assert "broken.nii.gz" in caplog.text
@@ -160,4 +159,4 @@ def test_what_cannot_be_read_is_named_and_left_out(disk: Path, caplog: pytest.Lo
 def test_nothing_readable_is_an_error(disk: Path) -> None:
     cases = [c for c in collect_cases([disk]) if c.image.name != "good.nii.gz"]
     with pytest.raises(FormatError, match="none of the 2 scans could be read"):
-        finish(load_framed_steps(cases, 60))
+        finish(load_scans(cases, Grid(size=60)))

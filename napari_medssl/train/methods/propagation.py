@@ -1,0 +1,70 @@
+"""Slice walks: a propagator learns to carry a mask from slice to slice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from napari_medssl.errors import SettingsError
+from napari_medssl.models.propagator import build_propagator
+from napari_medssl.settings import setting
+from napari_medssl.train.episodes.walks import Walks, WalkSettings
+from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.objectives.mask_walk import MaskWalk
+from napari_medssl.train.run_settings import OptimSettings, RunSettings
+
+
+@dataclass(frozen=True)
+class PropagationSettings:
+    """Training of the propagator on short walks through scans on their own grid; it is no encoder."""
+
+    propagator: str = setting("crop-unet", "Propagator by name.")
+    propagator_options: str = setting("{}", 'Its arguments as JSON, such as {"crop_size": 96}.', advanced=True)
+    spacing_mm: float = setting(0.0, "Voxel size the scans are brought to; 0: their own.", ge=0.0, le=20.0)
+    walks: WalkSettings = field(default_factory=WalkSettings)
+    run: RunSettings = field(
+        default_factory=lambda: RunSettings(
+            steps=6000, batch=8, validation_share=0.0, monitor_every=0, optim=OptimSettings(clip_norm=1.0)
+        )
+    )
+
+
+def build(settings: PropagationSettings) -> Recipe:
+    """Propagator, walks and loss."""
+    network = _network(settings).train()
+    task = Walks(settings.walks, crop_size=network.crop_size)
+    objective = MaskWalk(network.to(memory_format=torch.channels_last))
+    return Recipe(task, objective, settings.propagator, role="propagator")
+
+
+def _network(settings: PropagationSettings) -> Any:
+    try:
+        return build_propagator(settings.propagator, **json.loads(settings.propagator_options or "{}"))
+    except (TypeError, ValueError) as error:  # no JSON, no JSON object, or unknown arguments
+        raise SettingsError(
+            f"propagator_options {settings.propagator_options!r} do not fit {settings.propagator}: {error}; "
+            'write a JSON object such as {"crop_size": 96}'
+        ) from error
+
+
+SMALL = PropagationSettings(
+    propagator_options='{"features": [8, 8, 8, 8, 8, 8], "crop_size": 48}',
+    walks=WalkSettings(supervoxels=20),
+    run=RunSettings(steps=200, batch=2, validation_share=0.0, monitor_every=0, optim=OptimSettings(clip_norm=1.0)),
+)
+
+add_method(
+    Method(
+        name="propagation",
+        line="carries a mask from slice to slice; gives the propagator of the one-shot segmentation, no encoder",
+        source="ours; default weights; after Sli2Vol (Yeung et al. 2021)",
+        family="episodes",
+        dims=2,
+        settings=PropagationSettings,
+        small=SMALL,
+        build=build,
+    )
+)
