@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "recommend": "which method to use for a task, and why",
     "pretrain": "train an encoder on your own scans, with any of some fifty methods",
     "compare": "pretraining methods side by side, under one budget",
+    "evaluate": "how good an encoder is, with and without labels",
     "pack": "join trained modules into one weights file",
     "accuracy": "Dice on labelled scans, from few labelled slices",
     "bench": "speed and memory on this computer, against the project's goals",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,7 @@ def stage_similarity(first: Analysis, second: Analysis) -> list[list[float]]:
     return cka_table(list(first.stages.values()), list(second.stages.values()))
 
 
-def group_shift(candidate: Candidate, groups: dict[str, Sequence[Scan]], policy: DevicePolicy) -> dict[str, Measure]:
+def group_shift(candidate: Candidate, groups: Mapping[str, Sequence[Scan]], policy: DevicePolicy) -> dict[str, Measure]:
     """Distance of the batch statistics of each group alone from those of all groups mixed (MBS and TBS, S81)."""
     everything = [scan for scans in groups.values() for scan in scans]
     mixed = _collected(candidate.encoder, everything, _places(everything), policy)

@@ -65,6 +65,8 @@ def finetune_steps(
         network = Classifier(encoder, len(examples.labels), bags=examples.bags).to(device)
     if scratch:
         settings = replace(settings, mode="full", encoder_rate=settings.head_rate)
+    if examples.bags:
+        settings = replace(settings, batch=max(4, settings.batch // settings.exam_slices))
     rng = np.random.default_rng([seed, 11])
     targets = examples.targets[train]
     criterion = _criterion(examples.kind, targets, settings, device)

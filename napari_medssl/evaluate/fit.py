@@ -30,11 +30,11 @@ class FitSettings:
 
     mode: Mode = setting("full", "What is trained: frozen (the head), warm-up, gradual (unfreezing), full.")
     steps: int = setting(150, "Optimiser steps, whatever the number of labels.", ge=1)
-    batch: int = setting(16, "Examples per step.", ge=2)
+    batch: int = setting(16, "Slices per step; of exams as many as have that many together, at least 4.", ge=2)
     head_rate: float = setting(1e-3, "Learning rate of the head, and of everything when trained from scratch.", ge=0)
     encoder_rate: float = setting(1e-4, "Learning rate of the encoder.", ge=0)
     weight_decay: float = setting(0.01, "Weight decay.", ge=0, le=1, advanced=True)
-    exam_slices: int = setting(8, "Slices of an exam that are seen at a time.", ge=1, le=64)
+    exam_slices: int = setting(4, "Slices of an exam that are seen at a time.", ge=1, le=64)
     augment: ViewPreset = setting("none", "Random changes of the training slices; flips would swap left and right.")
     balance: Literal["none", "resample", "weights"] = setting(
         "none", "Against rare classes: draw each class equally often, or weigh it in the loss."
