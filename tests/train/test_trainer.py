@@ -15,6 +15,7 @@ from napari_medssl.models.bundle import load_bundle
 from napari_medssl.progress import finish
 from napari_medssl.train.curves import read_curves
 from napari_medssl.train.divergence import DivergedError
+from napari_medssl.train.run_settings import OptimSettings
 from napari_medssl.train.trainer import TrainingProgress, train_on
 from tests.train.toy import ToySettings, toy_method, toy_scans
 
@@ -189,3 +190,23 @@ def test_knn_is_measured_on_subjects_kept_aside(tmp_path: Path) -> None:
     assert [s for s, values in curves.items() if "knn" in values] == [6, 12]
     card = load_bundle(tmp_path / "encoder.safetensors").card
     assert len(card["kept_aside"]) == 2
+
+
+def test_a_clipped_step_is_as_long_as_the_limit(tmp_path: Path) -> None:
+    optim = OptimSettings(
+        name="sgd", learning_rate=1.0, schedule="constant", momentum=0.0, weight_decay=0.0, clip_norm=1e-3
+    )
+    first: list[torch.Tensor] = []
+    recipes: list[Any] = []
+    method = toy_method()
+
+    def build(settings: ToySettings) -> Any:
+        recipes.append(method.build(settings))
+        first.extend(p.detach().clone() for p in recipes[0].objective.parameters())
+        return recipes[0]
+
+    finish(
+        train_on(toy_scans(), tmp_path, dataclasses.replace(method, build=build), settings_with(steps=1, optim=optim))
+    )
+    moved = [(p.detach() - q).square().sum() for p, q in zip(recipes[0].objective.parameters(), first, strict=True)]
+    assert float(torch.stack(moved).sum().sqrt()) == pytest.approx(1e-3, rel=1e-2)
