@@ -20,9 +20,9 @@ def arb(z1: Tensor, z2: Tensor, *, group: int = 0, shrink: float = 1e-4) -> Tens
     features are centred. shrink: share of the identity mixed into the covariance.
 
     Source: Zhang et al., "Align Representations with Base" (2022); the thesis quotes its numbers (Tables 5.5, 6.10) and
-    says "orthonormal bases of one view as a target for the other" (5.2). Read from the paper's public code, which also
-    groups the features; the mean where it sums, and B - 1 where it divides by B, are ours. Its shuffling of features
-    before grouping is left to the caller, since it draws.
+    says "orthonormal bases of one view as a target for the other" (2.2.3.2). Read from the paper's public code, which
+    also groups the features; the mean where it sums, and B - 1 where it divides by B, are ours. Its shuffling of
+    features before grouping is left to the caller, since it draws.
 
     Raises SettingsError when the groups do not divide D or are not smaller than the batch.
     """

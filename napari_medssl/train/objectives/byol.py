@@ -17,8 +17,8 @@ class ByolObjective(Objective):
     """The predictor tells from each view what a slowly following target network makes of the other view.
 
     encoder: of slices or volumes, features averaged over all places. projector: (B, D) to (B, E). predictor: (B, E) to
-    (B, E), without which the embedding collapses (thesis 5.2). momentum: share of itself the target keeps at the first
-    step; it rises to 1 along half a cosine.
+    (B, E), without which the embedding collapses (thesis 2.2.3.2). momentum: share of itself the target keeps at the
+    first step; it rises to 1 along half a cosine.
 
     A batch has view1 and view2, (B, C, H, W) or (B, C, Z, Y, X). The loss is the sum over both directions of 2 - 2 cos.
     Each image has a loss of its own, so processes exchange nothing but gradients.
