@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,14 +26,17 @@ from napari_medssl.evaluate.exams import exams
 from napari_medssl.evaluate.fit import FitSettings
 from napari_medssl.evaluate.presence import presence
 from napari_medssl.io.atomic import replacing
-from napari_medssl.models.bundle import load_bundle, module_bundle, save_bundle
+from napari_medssl.models.bundle import file_sha256, load_bundle, module_bundle, save_bundle
 from napari_medssl.oneshot import SegmentSettings
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.progress import Steps
 from napari_medssl.settings import from_dict, setting, to_dict
 from napari_medssl.train.dataset import Case, cases_in, collect_cases
 from napari_medssl.train.method import Method, find_method
+from napari_medssl.train.run_settings import OptimSettings
 from napari_medssl.train.trainer import pretrain
+
+BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class ContestSettings:
     """The budget, and how the results are judged."""
 
     minutes: float = setting(3.0, "Training time of each method in minutes.", ge=0.01, le=10_000)
+    examples: int = setting(0, "Examples each method sees, instead of a time (fair on a busy machine); 0: time.", ge=0)
+    optimiser: Literal["own", "adamw"] = setting("own", "The method's own optimiser, or AdamW at 1e-3 for all.")
     size: int = setting(96, "Side of the training slices of 2D methods; 0: each method's own.", ge=0, le=1024)
     spacing_mm: float = setting(3.0, "Voxels of 3D methods in mm.", ge=0.5, le=10.0)
     batch: int = setting(0, "Examples per step; 0: as in the method's small settings.", ge=0)
@@ -56,12 +61,14 @@ class ContestSettings:
 class Entry:
     """One line of the table.
 
-    name: method or baseline. steps: optimiser steps in the budget. presence: mean AUC of organs on slices by linear
-    probe, with its 95 % interval over seeds; exams: balanced accuracy of exam groups; dice: mean one-shot Dice over
-    organs in the organ's range. None where it does not apply.
+    name: method or baseline. weights: SHA-256 of what was judged; empty for baselines. steps: of the optimiser.
+    knn, presence: mean AUC of organs on slices by 20 neighbours and by linear probe, with the 95 % interval of the
+    probe over seeds. exams: measure of the exam groups by linear probe. dice: mean one-shot Dice over organs, in the
+    organ's range. None where it does not apply.
     """
 
     name: str
+    weights: str
     family: str
     dims: int
     steps: int
@@ -98,26 +105,29 @@ def contest_steps(
     cases = [c for c in collect_cases([judged_on]) if c.labels is not None]
     cases = [c for c in cases if not only or c.image.name.startswith(tuple(only))]
     judge = _Judge(cases, exam_table, settings, device, out / "judged")
-    entries: list[Entry] = []
-    baselines: dict[str, Entry] = {}
+    asked = {"settings": to_dict(settings), "scans": [c.image.name for c in cases], "exams": str(exam_table)}
+    known = _stored(out / "contest.json", asked)
     for name, path in weights.items():
+        if name in known and known[name].weights == file_sha256(path):
+            continue
         method, steps = find_method(name), int(load_bundle(path).card["run"]["steps"])
-        entry, first = yield from judge.entry(name, method, path, steps)
-        entries.append(entry)
-        baselines |= {b.name: b for b in first if b.name not in baselines}
-        _store(out / "contest.json", settings, [*entries, *baselines.values()])
-    return [*entries, *baselines.values()]
+        entry, baselines = yield from judge.entry(name, method, path, steps)
+        known |= {e.name: e for e in (entry, *baselines)}
+        _store(out / "contest.json", asked, known.values())
+    return [known[name] for name in names] + [e for e in known.values() if e.family == BASELINE]
 
 
 def method_settings(method: Method, settings: ContestSettings) -> Any:
     """The method's small settings with the contest's budget, input and encoder."""
     small = method.small
+    batch = settings.batch or small.run.batch
     run: dict[str, Any] = {
-        "steps": 10**6, "max_minutes": settings.minutes, "seed": settings.seed, "monitor_every": 0,
-        "validation_share": 0.0, "log_every": 20, "save_every": 200,
+        "steps": -(-settings.examples // batch) or 10**6,
+        "max_minutes": 0.0 if settings.examples else settings.minutes,
+        "batch": batch, "seed": settings.seed, "monitor_every": 0, "validation_share": 0.0, "save_every": 200,
     }  # fmt: skip
-    if settings.batch:
-        run["batch"] = settings.batch
+    if settings.optimiser == "adamw":
+        run["optim"] = to_dict(OptimSettings())
     values: dict[str, Any] = {"run": run}
     if method.dims == 2 and settings.size and hasattr(small, "size"):
         values["size"] = settings.size
@@ -178,10 +188,11 @@ class _Judge:
         slices = method.dims == 2 and self._settings.one_shot
         dice = (yield from self._dice(weights)) if slices else None
         first_dice = (yield from self._dice(self._first_weights(candidate))) if slices and new else None
-        own = _line(name, method.family, method.dims, steps, rows, exam_rows, candidate.name, dice)
+        sha = candidate.sha256
+        own = _line(name, sha, method.family, method.dims, steps, rows, exam_rows, candidate.name, dice)
         others = sorted({r.weights for r in rows} - {candidate.name})
         return own, [
-            _line(w, "baseline", method.dims, 0, rows, exam_rows, w, first_dice if w.endswith(FIRST) else None)
+            _line(w, "", BASELINE, method.dims, 0, rows, exam_rows, w, first_dice if w.endswith(FIRST) else None)
             for w in others
         ]
 
@@ -226,20 +237,21 @@ class _Judge:
 
 def _line(
     name: str,
+    sha256: str,
     family: str,
     dims: int,
     steps: int,
     rows: Sequence[Row],
     exam_rows: Sequence[Row],
-    weights: str,
+    judged: str,
     dice: float | None,
 ) -> Entry:
-    probe = next((r for r in rows if r.weights == weights and r.protocol in ("probe", "supervised")), None)
-    knn = next((r for r in rows if r.weights == weights and r.protocol.startswith("knn")), None)
-    exam = next((r for r in exam_rows if r.weights == weights and r.protocol in ("probe", "supervised")), None)
+    probe = next((r for r in rows if r.weights == judged and r.protocol in ("probe", "supervised")), None)
+    knn = next((r for r in rows if r.weights == judged and r.protocol.startswith("knn")), None)
+    exam = next((r for r in exam_rows if r.weights == judged and r.protocol in ("probe", "supervised")), None)
     over = probe.over_seeds if probe is not None else None
     return Entry(
-        name, family, dims, steps,
+        name, sha256, family, dims, steps,
         None if knn is None else knn.value,
         None if probe is None else probe.value,
         None if over is None else (over.low, over.high),
@@ -248,7 +260,17 @@ def _line(
     )  # fmt: skip
 
 
-def _store(path: Path, settings: ContestSettings, entries: Sequence[Entry]) -> None:
-    facts = {"settings": to_dict(settings), "entries": [dataclasses.asdict(e) for e in entries]}
+def _stored(path: Path, asked: dict[str, Any]) -> dict[str, Entry]:
+    """Entries by name, when they answer the same questions."""
+    if not path.is_file():
+        return {}
+    facts = json.loads(path.read_text())
+    if facts["asked"] != json.loads(json.dumps(asked)):
+        return {}
+    return {e["name"]: Entry(**e) for e in facts["entries"]}
+
+
+def _store(path: Path, asked: dict[str, Any], entries: Iterable[Entry]) -> None:
+    facts = {"asked": asked, "entries": [dataclasses.asdict(e) for e in entries]}
     with replacing(path) as (part,):
         part.write_text(json.dumps(facts, indent=2))
