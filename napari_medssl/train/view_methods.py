@@ -11,13 +11,17 @@ from napari_medssl.models.heads import mlp
 from napari_medssl.pretext.views2d import SliceViews, ViewSettings
 from napari_medssl.settings import setting
 from napari_medssl.train.chosen_encoder import chosen_encoder
-from napari_medssl.train.optimisers import THESIS_SMALL
+from napari_medssl.train.optimisers import THESIS_LARGE, THESIS_SMALL, square_root_rate
 from napari_medssl.train.run_settings import RunSettings
 from napari_medssl.transforms.view_presets import ViewPreset
 
 WIDTH = "Length of a projected vector."
 NORM = "Batch normalisation in the head. Published heads have none and rely on that of a ResNet; slice-resnet has none."
 HIDDEN = "Width of the projector's hidden layers."
+
+LARGE_AT_128 = replace(THESIS_LARGE, learning_rate=square_root_rate(128))
+"""Thesis 5.5.2 for large images, scaled to a batch of 128: for methods whose numbers it quotes on these. LARS takes
+steps of the same length whether a loss is a sum or a mean over dimensions."""
 
 
 @dataclass(frozen=True)

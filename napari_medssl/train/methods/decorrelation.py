@@ -16,6 +16,7 @@ from napari_medssl.train.objectives.joint import JointObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
 from napari_medssl.train.view_methods import (
     HIDDEN,
+    LARGE_AT_128,
     WIDTH,
     ViewMethodSettings,
     encoder_of,
@@ -57,9 +58,10 @@ class VicregSettings(WideSettings):
 
 @dataclass(frozen=True)
 class LogdetSettings(WideSettings):
-    """LogDet; the weight is ours."""
+    """LogDet; the weight is ours, the optimiser the thesis' for large images."""
 
     weight: float = setting(1.0, "Weight of the covariance's divergence from the identity.", ge=0.0, le=1000.0)
+    run: RunSettings = field(default_factory=lambda: RunSettings(batch=128, optim=LARGE_AT_128))
 
 
 def build_barlow(settings: BarlowSettings) -> Recipe:

@@ -18,6 +18,7 @@ from napari_medssl.train.objectives.joint import JointObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
 from napari_medssl.train.view_methods import (
     HIDDEN,
+    LARGE_AT_128,
     WIDTH,
     ViewMethodSettings,
     encoder_of,
@@ -46,11 +47,12 @@ class WmseSettings(ViewMethodSettings):
 
 @dataclass(frozen=True)
 class ZeroSettings(ViewMethodSettings):
-    """ZeroFCL and ZeroCL: 2048 wide (thesis Table 5.5)."""
+    """ZeroFCL and ZeroCL: 2048 wide (thesis Table 5.5), with the thesis' optimiser for large images."""
 
     shrink: float = setting(0.1, _SHRINK, ge=0.001, le=1.0, advanced=True)
     hidden: int = setting(2048, HIDDEN, ge=2, le=16384, advanced=True)
     width: int = setting(2048, WIDTH, ge=2, le=16384, advanced=True)
+    run: RunSettings = field(default_factory=lambda: RunSettings(batch=128, optim=LARGE_AT_128))
 
 
 @dataclass(frozen=True)

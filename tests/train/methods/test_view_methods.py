@@ -110,7 +110,7 @@ def test_published_presets() -> None:
     expected = {
         "moco-v2": ("sgd", 0.06), "byol": ("sgd", 0.06), "barlow-twins": ("sgd", 0.06), "simsiam": ("sgd", 0.025),
         "vicreg": ("lars", 0.1), "swav": ("lars", 0.3), "dino": ("adamw", 2.5e-4), "w-mse": ("adam", 2e-3),
-        "pirl": ("sgd", 0.015),
+        "pirl": ("sgd", 0.015), "arb": ("lars", 0.075 * 128**0.5), "logdet": ("lars", 0.075 * 128**0.5),
     }  # fmt: skip
     for name, pair in expected.items():
         optim = find_method(name).settings().run.optim
