@@ -72,6 +72,7 @@ def _train(args: argparse.Namespace, console: Console, method: Method) -> None:
     console.quiet |= not distributed.is_main()
     start = time.perf_counter()
     try:
+        _advise(console, method, settings)
         weights = console.follow(pretrain(cases, args.out, method.name, settings, device=device, cache=args.cache))
         main = distributed.is_main()
     finally:
@@ -86,10 +87,24 @@ def _train(args: argparse.Namespace, console: Console, method: Method) -> None:
     console.say(_next_command(method, weights))
 
 
+def _advise(console: Console, method: Method, settings: Any) -> None:
+    """What the documents' rules say of these settings; a run they rule out ends with the reason."""
+    from napari_medssl.errors import SettingsError
+    from napari_medssl.guidance import Facts, lint
+    from napari_medssl.settings import to_dict
+
+    for finding in lint(method.name, to_dict(settings), Facts()):
+        if finding.level == "refuse":
+            raise SettingsError(str(finding))
+        if finding.level == "warn":
+            console.remark(str(finding))
+
+
 def _next_command(method: Method, weights: Path) -> str:
-    if method.dims == 2:
-        return f"use it: medssl segment ... --weights {weights}\ntest it: medssl evaluate {weights} --data ..."
-    return f"test it: medssl evaluate {weights} --data ..."
+    use, test = f"use it: medssl segment ... --weights {weights}", f"test it: medssl evaluate {weights} --data ..."
+    if weights.stem == "propagator":
+        return f"use it: medssl pack ENCODER.safetensors {weights} --out BOTH.safetensors"
+    return f"{use}\n{test}" if method.dims == 2 else test
 
 
 def _settings(args: argparse.Namespace, method: Method) -> Any:

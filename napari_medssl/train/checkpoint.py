@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -39,7 +38,6 @@ def save_run(
     *,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    rng: np.random.Generator | None = None,
 ) -> None:
     """Write everything to one safetensors file, whole or not at all. No pickle is involved.
 
@@ -51,9 +49,6 @@ def save_run(
     meta = {
         "format": FORMAT,
         "run": json.dumps(state.__dict__),
-        "rng": json.dumps(
-            rng.bit_generator.state if rng is not None else None
-        ),  # JSON keeps the generator's 128-bit integers exactly
     }
     with replacing(path) as (part,):
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, metadata=meta)
@@ -65,10 +60,9 @@ def resume_run(
     *,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    rng: np.random.Generator | None = None,
     may_change: tuple[str, ...] = (),
 ) -> RunState | None:
-    """Put model, optimiser and generator into the stored state and return the rest; None when there is no file.
+    """Put model and optimiser into the stored state and return the rest; None when there is no file.
 
     may_change: top-level settings that may differ from the stored ones.
 
@@ -85,8 +79,6 @@ def resume_run(
     except RuntimeError as error:
         raise WeightsError(f"{path} is a run of another encoder; choose another folder") from error
     _load_optimiser(optimiser, {k: v for k, v in tensors.items() if k.startswith("optimiser.")})
-    if rng is not None:
-        rng.bit_generator.state = json.loads(meta["rng"])
     return state
 
 

@@ -25,7 +25,7 @@ class Monitor:
     """Asks of slices (or crops) of the kept subjects what they show, by their nearest neighbours among training ones.
 
     What they show is the data set together with the largest organ, and, where a data set has no labels or shows the
-    same organ nearly everywhere, with the fifth of the scan along its slice axis, which is known without anybody's work.
+    same organ nearly everywhere, with the fifth of the scan along its slice axis, which needs nobody's work.
     """
 
     def __init__(
