@@ -101,7 +101,6 @@ def analyse_steps(
         yield Progress(3, 4, "curvature")
         spectrum = _curvature(candidate, encoder, scans, settings, policy)
         scores["negative ritz values"] = Measure(spectrum.negative_share())
-        scores["negative curvature"] = Measure(spectrum.negative_mass())
         scores["largest eigenvalue"] = Measure(float(spectrum.values.max()))
     components = principal_components(output.numpy(), 2)
     return Analysis(candidate.name, scores, stages, components.project(output.numpy()), components.shares, spectrum)
