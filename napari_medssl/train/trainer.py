@@ -212,8 +212,10 @@ class _Run:
             for i, part in enumerate(parts):
                 prepared = self.recipe.task.prepare(part)
                 # The gradients of all parts but the last wait for it before they are averaged over the processes.
-                with self._joined(i == len(parts) - 1), self.precision.running():
-                    found = self.network(prepared)
+                with self._joined(i == len(parts) - 1):
+                    with self.precision.running():
+                        found = self.network(prepared)
+                    # Outside autocast, which would take the matrix products of a loss's gradient in half precision.
                     self.precision.scaler.scale(found["loss"] / len(parts)).backward()
                 for name, value in found.items():
                     sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach().float()

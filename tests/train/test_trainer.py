@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import torch
 
 from napari_medssl.errors import SettingsError, WeightsError
 from napari_medssl.models.bundle import load_bundle
+from napari_medssl.pretext.task import Example
 from napari_medssl.progress import finish
 from napari_medssl.train.curves import read_curves
 from napari_medssl.train.divergence import DivergedError
+from napari_medssl.train.method import Recipe
+from napari_medssl.train.precision import Precision
 from napari_medssl.train.run_settings import OptimSettings
 from napari_medssl.train.trainer import TrainingProgress, train_on
-from tests.train.toy import ToySettings, toy_method, toy_scans
+from tests.train.toy import BrightnessTask, ToyObjective, ToySettings, toy_method, toy_scans
 
 
 def settings_with(**run: Any) -> ToySettings:
@@ -168,6 +172,26 @@ def test_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
 def test_half_precision_on_a_cpu_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"run\.precision bf16 is for GPUs"):
         weights_after(tmp_path, settings_with(precision="bf16"))
+
+
+def test_gradients_of_losses_are_in_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, bool] = {}
+
+    class Watching(ToyObjective):
+        def forward(self, batch: Example) -> dict[str, torch.Tensor]:
+            found = super().forward(batch)
+            seen["forward"] = torch.is_autocast_enabled("cpu")
+            found["loss"].register_hook(lambda _: seen.update(backward=torch.is_autocast_enabled("cpu")))
+            return found
+
+    def build(settings: ToySettings) -> Recipe:
+        return Recipe(BrightnessTask(), Watching(settings), "toy")
+
+    autocast = functools.partial(torch.autocast, "cpu", dtype=torch.bfloat16)  # as it is on a GPU
+    monkeypatch.setattr(Precision, "running", lambda self: autocast())
+    method = dataclasses.replace(toy_method(), build=build)
+    finish(train_on(toy_scans(), tmp_path, method, settings_with(steps=1)))
+    assert seen == {"forward": True, "backward": False}
 
 
 def test_share_given_to_the_objective_rises_from_nought(tmp_path: Path) -> None:
