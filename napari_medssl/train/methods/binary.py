@@ -9,7 +9,7 @@ from napari_medssl.losses.binary import TAU, TAU_CONTR, Reduction, binary_contra
 from napari_medssl.losses.temperature import Constant
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
-from napari_medssl.train.pair_methods import Chapter4Settings, pair_recipe, small
+from napari_medssl.train.methods.ingredients.slice_pairs import Chapter4Settings, pair_recipe, small_pairs
 
 _REDUCTION = (
     "pairs: mean over all pairs; printed: divided by 4 N^2; balanced: positive and negative pairs weigh the same."
@@ -61,7 +61,7 @@ add_method(
         family="contrastive",
         dims=2,
         settings=BinarySettings,
-        small=small(BinarySettings()),
+        small=small_pairs(BinarySettings()),
         build=build_binary,
     )
 )
@@ -74,7 +74,7 @@ add_method(
         family="contrastive",
         dims=2,
         settings=ComboSettings,
-        small=small(ComboSettings()),
+        small=small_pairs(ComboSettings()),
         build=build_combo,
     )
 )

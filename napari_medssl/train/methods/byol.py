@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from napari_medssl.models.heads import mlp
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
-from napari_medssl.train.objectives.byol import ByolObjective, SimSiamObjective
-from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.view_methods import (
+from napari_medssl.train.methods.ingredients.joint_views import three_layers
+from napari_medssl.train.methods.ingredients.slice_views import (
     HIDDEN,
     WIDTH,
-    ViewMethodSettings,
+    SliceViewSettings,
     encoder_of,
     small,
-    three_layers,
     views_of,
 )
+from napari_medssl.train.objectives.byol import ByolObjective, SimSiamObjective
+from napari_medssl.train.run_settings import OptimSettings, RunSettings
 
 
 @dataclass(frozen=True)
-class ByolSettings(ViewMethodSettings):
+class ByolSettings(SliceViewSettings):
     """BYOL with the published heads; the thesis' table 5.5 counts the hidden layer."""
 
     momentum: float = setting(0.996, "Share of itself the target keeps at the first step; rises to 1.", ge=0.0, le=1.0)
@@ -30,7 +30,7 @@ class ByolSettings(ViewMethodSettings):
 
 
 @dataclass(frozen=True)
-class SimSiamSettings(ViewMethodSettings):
+class SimSiamSettings(SliceViewSettings):
     """SimSiam with the published heads and optimiser: 0.05 per batch of 256."""
 
     hidden: int = setting(2048, HIDDEN, ge=2, le=16384, advanced=True)
@@ -61,7 +61,7 @@ def build_simsiam(settings: SimSiamSettings) -> Recipe:
     encoder = encoder_of(settings)
     objective = SimSiamObjective(
         encoder,
-        three_layers(encoder, settings.hidden, settings.width, last_norm=True),
+        three_layers(encoder.channels, settings.hidden, settings.width, last_norm=True),
         mlp([settings.width, settings.bottleneck, settings.width]),
     )
     return Recipe(views_of(settings, encoder), objective, settings.encoder)

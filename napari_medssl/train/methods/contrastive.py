@@ -12,8 +12,8 @@ from napari_medssl.losses.macl import macl
 from napari_medssl.losses.temperature import AlignmentTemperature, Constant, CosineSchedule
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.slice_pairs import PairSettings, pair_recipe, small_pairs
 from napari_medssl.train.objectives.pair import PairLoss
-from napari_medssl.train.pair_methods import PairSettings, pair_recipe, small
 
 _TEMPERATURE = "What cosine similarities are divided by; lower repels similar slices more."
 
@@ -89,7 +89,7 @@ add_method(
         family="contrastive",
         dims=2,
         settings=SimclrSettings,
-        small=small(SimclrSettings()),
+        small=small_pairs(SimclrSettings()),
         build=build_simclr,
     )
 )
@@ -102,7 +102,7 @@ add_method(
         family="contrastive",
         dims=2,
         settings=DclSettings,
-        small=small(DclSettings()),
+        small=small_pairs(DclSettings()),
         build=build_dcl,
     )
 )
@@ -115,7 +115,7 @@ add_method(
         family="contrastive",
         dims=2,
         settings=DclwSettings,
-        small=small(DclwSettings()),
+        small=small_pairs(DclwSettings()),
         build=build_dclw,
     )
 )
@@ -128,7 +128,7 @@ add_method(
         family="contrastive",
         dims=2,
         settings=MaclSettings,
-        small=small(MaclSettings()),
+        small=small_pairs(MaclSettings()),
         build=build_macl,
     )
 )

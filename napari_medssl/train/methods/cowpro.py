@@ -9,10 +9,10 @@ from napari_medssl.oneshot.superpixels import SuperpixelSettings
 from napari_medssl.settings import setting
 from napari_medssl.train.episodes.superpixel_episodes import SuperpixelEpisodes, parse_labels
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.slice_encoder import starting_encoder
 from napari_medssl.train.objectives.superpixel_matching import SuperpixelMatching
 from napari_medssl.train.optimisers import COWPRO
 from napari_medssl.train.run_settings import RunSettings
-from napari_medssl.train.starting import starting_encoder
 
 
 @dataclass(frozen=True)

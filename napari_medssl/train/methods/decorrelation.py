@@ -5,33 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from torch import Tensor
-
 from napari_medssl.losses.barlow import barlow_twins
 from napari_medssl.losses.logdet import logdet
 from napari_medssl.losses.vicreg import vicreg
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
-from napari_medssl.train.objectives.joint import JointObjective
+from napari_medssl.train.methods.ingredients.joint_views import LARGE_AT_128, WideSettings, joint_recipe
+from napari_medssl.train.methods.ingredients.slice_views import small
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.view_methods import (
-    HIDDEN,
-    LARGE_AT_128,
-    WIDTH,
-    ViewMethodSettings,
-    encoder_of,
-    small,
-    three_layers,
-    views_of,
-)
-
-
-@dataclass(frozen=True)
-class WideSettings(ViewMethodSettings):
-    """Three-layer projector, 2048 wide as in thesis Table 5.5; the papers have 8192."""
-
-    hidden: int = setting(2048, HIDDEN, ge=2, le=16384, advanced=True)
-    width: int = setting(2048, WIDTH, ge=2, le=16384, advanced=True)
 
 
 @dataclass(frozen=True)
@@ -66,24 +47,18 @@ class LogdetSettings(WideSettings):
 
 def build_barlow(settings: BarlowSettings) -> Recipe:
     """The loss over the cross-correlation."""
-    return _recipe(settings, partial(barlow_twins, off_diagonal=settings.off_diagonal))
+    return joint_recipe(settings, partial(barlow_twins, off_diagonal=settings.off_diagonal))
 
 
 def build_vicreg(settings: VicregSettings) -> Recipe:
     """The three terms with their weights."""
     weights = {name: getattr(settings, name) for name in ("invariance", "variance", "covariance")}
-    return _recipe(settings, partial(vicreg, **weights))
+    return joint_recipe(settings, partial(vicreg, **weights))
 
 
 def build_logdet(settings: LogdetSettings) -> Recipe:
     """The two terms with their weight."""
-    return _recipe(settings, partial(logdet, weight=settings.weight))
-
-
-def _recipe(settings: WideSettings, loss: partial[Tensor]) -> Recipe:
-    encoder = encoder_of(settings)
-    projector = three_layers(encoder, settings.hidden, settings.width)
-    return Recipe(views_of(settings, encoder), JointObjective(encoder, projector, loss), settings.encoder)
+    return joint_recipe(settings, partial(logdet, weight=settings.weight))
 
 
 add_method(

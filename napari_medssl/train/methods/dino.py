@@ -7,13 +7,20 @@ from dataclasses import dataclass, field
 from napari_medssl.models.heads import mlp
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.slice_views import (
+    HIDDEN,
+    NORM,
+    SliceViewSettings,
+    encoder_of,
+    small,
+    views_of,
+)
 from napari_medssl.train.objectives.dino import DinoObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.view_methods import HIDDEN, NORM, ViewMethodSettings, encoder_of, small, views_of
 
 
 @dataclass(frozen=True)
-class DinoSettings(ViewMethodSettings):
+class DinoSettings(SliceViewSettings):
     """DINO with the published temperatures, momentum and optimiser (5e-4 per batch of 256).
 
     The published 65,536 prototypes are cut to 4,096 (small data), and weight decay stays at its first value.

@@ -14,7 +14,7 @@ from napari_medssl.losses.infonce import info_nce
 from napari_medssl.losses.temperature_profiles import make_profile
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
-from napari_medssl.train.pair_methods import PairSettings, pair_recipe, small
+from napari_medssl.train.methods.ingredients.slice_pairs import PairSettings, pair_recipe, small_pairs
 
 ProfileName: TypeAlias = Literal[
     "cosine", "linear", "exponential", "exponential-normalised", "shifted", "sm1a", "sm1b", "sm2a", "sm2b", "sm3",
@@ -66,7 +66,7 @@ add_method(
         family="contrastive",
         dims=2,
         settings=DystressSettings,
-        small=small(DystressSettings()),
+        small=small_pairs(DystressSettings()),
         build=partial(_build, loss=info_nce),
     )
 )
@@ -79,7 +79,7 @@ add_method(
         family="contrastive",
         dims=2,
         settings=DystressSettings,
-        small=small(DystressSettings()),
+        small=small_pairs(DystressSettings()),
         build=partial(_build, loss=dcl),
     )
 )

@@ -8,8 +8,9 @@ from typing import Any
 from napari_medssl.models.heads import mlp
 from napari_medssl.pretext.geometric import GeometricChange, GeometricSettings, QuarterTurns, RotationSettings
 from napari_medssl.settings import setting
-from napari_medssl.train.chosen_encoder import chosen_encoder
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.slice_encoder import chosen_encoder
+from napari_medssl.train.methods.ingredients.slice_views import SMALL_ENCODER
 from napari_medssl.train.objectives.label import LabelObjective, gridded
 from napari_medssl.train.run_settings import RunSettings
 
@@ -55,7 +56,6 @@ def _recipe(task: GeometricChange | QuarterTurns, encoder: Any, name: str) -> Re
     return Recipe(task, LabelObjective(encoder, head, look=gridded(_CELLS)), name)
 
 
-_SMALL_ENCODER = '{"width": 8, "channels": 32, "in_slices": 1}'
 _SMALL_RUN = RunSettings(steps=200, batch=8, epoch=200)
 
 add_method(
@@ -66,7 +66,7 @@ add_method(
         family="predictive",
         dims=2,
         settings=GeometricMethodSettings,
-        small=GeometricMethodSettings(size=64, encoder_options=_SMALL_ENCODER, run=_SMALL_RUN),
+        small=GeometricMethodSettings(size=64, encoder_options=SMALL_ENCODER, run=_SMALL_RUN),
         build=build_geometric,
     )
 )
@@ -79,7 +79,7 @@ add_method(
         family="predictive",
         dims=2,
         settings=RotationMethodSettings,
-        small=RotationMethodSettings(size=64, encoder_options=_SMALL_ENCODER, run=_SMALL_RUN),
+        small=RotationMethodSettings(size=64, encoder_options=SMALL_ENCODER, run=_SMALL_RUN),
         build=build_rotation,
     )
 )

@@ -8,9 +8,9 @@ import torch
 
 from napari_medssl.oneshot.superpixels import SuperpixelSettings
 from napari_medssl.settings import setting
-from napari_medssl.train.chosen_encoder import chosen_encoder
 from napari_medssl.train.episodes.organ_episodes import OrganEpisodes, OrganEpisodeSettings
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.slice_encoder import chosen_encoder
 from napari_medssl.train.objectives.organ_matching import OrganMatching
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
 

@@ -16,18 +16,16 @@ from napari_medssl.pretext.jumpat import JumbledPatches, JumpatSettings
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
 from napari_medssl.train.objectives.label import LabelObjective, in_branches
-from napari_medssl.train.run_settings import OptimSettings, RunSettings
+from napari_medssl.train.optimisers import THESIS_JIGSAW
+from napari_medssl.train.run_settings import RunSettings
 
 _WIDTH = "Factor of all filters; 1 as published (about 200 M parameters) needs a large GPU."
 _SLICES = "Neighbouring slices stacked as channels (odd)."
 
 
 def _run(batch: int, steps: int) -> RunSettings:
-    """RMSprop at 1e-4, times 0.95 after each epoch of 1130 examples, one for each exam of the thesis' training set."""
-    optim = OptimSettings(
-        name="rmsprop", learning_rate=1e-4, schedule="exponential", decay=0.95, momentum=0.0, weight_decay=0.0
-    )
-    return RunSettings(steps=steps, batch=batch, epoch=1130, optim=optim)
+    """An epoch is 1130 examples, one for each exam of the thesis' training set."""
+    return RunSettings(steps=steps, batch=batch, epoch=1130, optim=THESIS_JIGSAW)
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,13 @@ from napari_medssl.pretext.jigsaw3d import CubeGrid, Jigsaw3d
 from napari_medssl.pretext.rubik import RubiksCube
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.volumes import VolumeSettings, small_volumes, volume_encoder, volume_recipe
 from napari_medssl.train.objectives.label import LabelObjective
 from napari_medssl.train.objectives.rubik import RubikObjective
-from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.volume_settings import ENCODER, VolumeSettings, volume_encoder
+from napari_medssl.train.optimisers import BENCHMARK_3D
+from napari_medssl.train.run_settings import RunSettings
 
 _HIDDEN = 1024
-
-_ADAM = OptimSettings("adam", learning_rate=1e-3, schedule="steps", decay=0.1, decay_every=250, weight_decay=0.0)
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Jigsaw3dSettings(VolumeSettings):
     orders: int = setting(100, "Orders to tell apart (K).", ge=2, le=10000)
     orders_seed: int = setting(0, "Seed of the set of orders.", ge=0, advanced=True)
     gap: int = setting(3, "Voxels by which a cube may move in its cell of the grid.", ge=0, le=64)
-    run: RunSettings = field(default_factory=lambda: RunSettings(batch=8, optim=_ADAM))
+    run: RunSettings = field(default_factory=lambda: RunSettings(batch=8, optim=BENCHMARK_3D))
 
     def grid(self) -> CubeGrid:
         """The puzzle's cells and orders."""
@@ -49,12 +48,8 @@ class RubikSettings(Jigsaw3dSettings):
     mask_weight: float = setting(1.0, "Weight of the masks (gamma; rubik-plus alone).", ge=0.0, le=1000.0)
 
 
-_SMALL = Jigsaw3dSettings(
-    crop_z=16, crop_y=16, crop_x=16, width=0.125, orders=20, run=RunSettings(steps=200, batch=8, optim=_ADAM)
-)
-_SMALL_RUBIK = RubikSettings(
-    crop_z=16, crop_y=16, crop_x=16, width=0.125, orders=20, run=RunSettings(steps=200, batch=8, optim=_ADAM)
-)
+_SMALL = small_volumes(Jigsaw3dSettings(), crop=(16, 16, 16), orders=20)
+_SMALL_RUBIK = small_volumes(RubikSettings(), crop=(16, 16, 16), orders=20)
 
 
 def _jigsaw(settings: Jigsaw3dSettings) -> Recipe:
@@ -63,7 +58,7 @@ def _jigsaw(settings: Jigsaw3dSettings) -> Recipe:
     joined = JoinedPatches(orders.shape[1], encoder.channels)
     head = nn.Sequential(joined, mlp([joined.width, _HIDDEN, _HIDDEN, len(orders)], norm=False))
     objective = LabelObjective(encoder, head, keep={"orders": orders})
-    return Recipe(Jigsaw3d(grid), objective, ENCODER, role="encoder3d")
+    return volume_recipe(Jigsaw3d(grid), objective)
 
 
 def _rubik(settings: RubikSettings) -> Recipe:
@@ -81,7 +76,7 @@ def _cube(settings: RubikSettings, *, masking: bool) -> Recipe:
         flags["masked"] = settings.mask_weight
     orders = torch.from_numpy(grid.orders)
     objective = RubikObjective(encoder, encoder.channels, orders, flags=flags, order_weight=settings.order_weight)
-    return Recipe(RubiksCube(grid, masking=masking), objective, ENCODER, role="encoder3d")
+    return volume_recipe(RubiksCube(grid, masking=masking), objective)
 
 
 add_method(

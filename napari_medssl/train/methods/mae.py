@@ -13,11 +13,11 @@ from napari_medssl.models.masked_autoencoder import MaskedAutoencoder, MaskedIma
 from napari_medssl.models.vit import PatchTransformer
 from napari_medssl.pretext.masking import LEAST_RATIO, MOST_RATIO, RATIO, MaskedCrops, MaskedSlices, Masking
 from napari_medssl.settings import setting
-from napari_medssl.train.chosen_encoder import chosen_encoder
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.slice_encoder import chosen_encoder
+from napari_medssl.train.methods.ingredients.volumes import VolumeSettings, volume_encoder
 from napari_medssl.train.objectives.restore import RestoreObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.volume_settings import VolumeSettings, volume_encoder
 
 LossName: TypeAlias = Literal["mse", "l1"]
 

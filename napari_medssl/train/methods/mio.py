@@ -12,7 +12,7 @@ from napari_medssl.losses.mio import TAU, mio_v1, mio_v2, mio_v3, refuse_low
 from napari_medssl.losses.temperature import Constant
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
-from napari_medssl.train.pair_methods import PairSettings, pair_recipe, small
+from napari_medssl.train.methods.ingredients.slice_pairs import PairSettings, pair_recipe, small_pairs
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ for _name, (_loss, _line, _source) in _VERSIONS.items():
             family="contrastive",
             dims=2,
             settings=MioSettings,
-            small=small(MioSettings()),
+            small=small_pairs(MioSettings()),
             build=partial(_build, loss=_loss),
         )
     )

@@ -7,20 +7,26 @@ from dataclasses import dataclass
 from napari_medssl.models.heads import mlp
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.slice_views import (
+    LIKE_FEATURES,
+    NORM,
+    WIDTH,
+    SliceViewSettings,
+    encoder_of,
+    small,
+    views_of,
+)
 from napari_medssl.train.objectives.momentum_queue import MomentumQueueObjective
-from napari_medssl.train.view_methods import NORM, WIDTH, ViewMethodSettings, encoder_of, small, views_of
 
 
 @dataclass(frozen=True)
-class MocoSettings(ViewMethodSettings):
+class MocoSettings(SliceViewSettings):
     """MoCo-v2 at the temperature of thesis 5.5.2; the queue is shorter than the published 65,536 (small data)."""
 
     temperature: float = setting(0.07, "What cosine similarities are divided by.", ge=0.01, le=10.0)
     queue: int = setting(4096, "Keys of earlier batches that serve as negatives.", ge=8, le=1_000_000)
     momentum: float = setting(0.999, "Share of itself the key network keeps at each step.", ge=0.0, le=1.0)
-    hidden: int = setting(
-        0, "Width of the projector's hidden layer; 0: as wide as the encoder's features.", ge=0, le=16384, advanced=True
-    )
+    hidden: int = setting(0, LIKE_FEATURES, ge=0, le=16384, advanced=True)
     width: int = setting(128, WIDTH, ge=2, le=16384, advanced=True)
     norm: bool = setting(True, NORM, advanced=True)
 

@@ -12,11 +12,11 @@ from napari_medssl.models.heads import mlp
 from napari_medssl.pretext.views3d import OverlappingCrops
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.volumes import VolumeSettings, small_volumes, volume_encoder, volume_recipe
 from napari_medssl.train.objectives.byol import ByolObjective
 from napari_medssl.train.objectives.keep_target import KeepTarget
 from napari_medssl.train.objectives.pair import PairObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.volume_settings import ENCODER, VolumeSettings, volume_encoder
 
 _PROJECTOR = (512, 256)  # of SimCLR by the paper's code; of BYOL and its predictor ours
 
@@ -24,39 +24,39 @@ _SGD = OptimSettings("sgd", learning_rate=0.03, schedule="cosine", weight_decay=
 
 
 @dataclass(frozen=True)
-class Simclr3dSettings(VolumeSettings):
-    """Settings of simclr3d; the paper gives no temperature, 0.07 is its code's (B2-11)."""
+class OverlapSettings(VolumeSettings):
+    """Settings of both."""
 
     min_iou: float = setting(0.25, "Least overlap of the two crops, intersection over union.", ge=0.0, le=0.99)
-    temperature: float = setting(0.07, "What cosine similarities are divided by.", ge=0.001, le=10.0)
     run: RunSettings = field(default_factory=lambda: RunSettings(batch=32, optim=_SGD))
 
 
 @dataclass(frozen=True)
-class Byol3dSettings(VolumeSettings):
+class Simclr3dSettings(OverlapSettings):
+    """Settings of simclr3d; the paper gives no temperature, 0.07 is its code's (B2-11)."""
+
+    temperature: float = setting(0.07, "What cosine similarities are divided by.", ge=0.001, le=10.0)
+
+
+@dataclass(frozen=True)
+class Byol3dSettings(OverlapSettings):
     """Settings of byol3d. The paper prints no predictor and no normalisation, without which it collapses (B2-11)."""
 
-    min_iou: float = setting(0.25, "Least overlap of the two crops, intersection over union.", ge=0.0, le=0.99)
     momentum: float = setting(0.996, "Share of itself that the target keeps at the first step.", ge=0.0, le=1.0)
     keep: Literal["online", "target"] = setting(
         "online", "Network to keep: online transferred better to lung nodules, target to the liver."
     )
-    run: RunSettings = field(default_factory=lambda: RunSettings(batch=32, optim=_SGD))
 
 
-_SMALL = Simclr3dSettings(
-    crop_z=16, crop_y=24, crop_x=24, width=0.125, run=RunSettings(steps=200, batch=16, optim=_SGD)
-)
-_SMALL_BYOL = Byol3dSettings(
-    crop_z=16, crop_y=24, crop_x=24, width=0.125, run=RunSettings(steps=200, batch=16, optim=_SGD)
-)
+_SMALL = small_volumes(Simclr3dSettings(), crop=(16, 24, 24), batch=16)
+_SMALL_BYOL = small_volumes(Byol3dSettings(), crop=(16, 24, 24), batch=16)
 
 
 def _simclr(settings: Simclr3dSettings) -> Recipe:
     encoder = volume_encoder(settings)
     loss = partial(info_nce, temperature=Constant(settings.temperature))
     objective = PairObjective(encoder, mlp([encoder.channels, *_PROJECTOR]), loss)
-    return Recipe(OverlappingCrops(settings.crop, min_iou=settings.min_iou), objective, ENCODER, role="encoder3d")
+    return volume_recipe(OverlappingCrops(settings.crop, min_iou=settings.min_iou), objective)
 
 
 def _byol(settings: Byol3dSettings) -> Recipe:
@@ -64,7 +64,7 @@ def _byol(settings: Byol3dSettings) -> Recipe:
     projector, predictor = mlp([encoder.channels, *_PROJECTOR]), mlp([_PROJECTOR[-1], *_PROJECTOR])
     byol = ByolObjective(encoder, projector, predictor, momentum=settings.momentum)
     objective = byol if settings.keep == "online" else KeepTarget(byol)
-    return Recipe(OverlappingCrops(settings.crop, min_iou=settings.min_iou), objective, ENCODER, role="encoder3d")
+    return volume_recipe(OverlappingCrops(settings.crop, min_iou=settings.min_iou), objective)
 
 
 add_method(

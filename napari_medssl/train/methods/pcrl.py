@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from napari_medssl.pretext.pcrl import N_CONDITIONS, ConditionedViews
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.volumes import VolumeSettings, small_volumes, volume_encoder, volume_recipe
 from napari_medssl.train.objectives.pcrl import PcrlObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.volume_settings import ENCODER, VolumeSettings, volume_encoder
 
 _SGD = OptimSettings("sgd", learning_rate=1e-3, schedule="cosine")
 
@@ -25,13 +25,8 @@ class PcrlSettings(VolumeSettings):
     run: RunSettings = field(default_factory=lambda: RunSettings(batch=8, optim=_SGD))
 
 
-_SMALL = PcrlSettings(
-    crop_z=16,
-    crop_y=24,
-    crop_x=24,
-    width=0.125,
-    momentum=0.99,
-    run=RunSettings(steps=200, batch=8, optim=OptimSettings("sgd", learning_rate=0.05, schedule="cosine")),
+_SMALL = small_volumes(
+    PcrlSettings(run=RunSettings(optim=replace(_SGD, learning_rate=0.05))), crop=(16, 24, 24), momentum=0.99
 )
 
 
@@ -43,7 +38,7 @@ def _build(settings: PcrlSettings) -> Recipe:
         momentum=settings.momentum,
         temperature=settings.temperature,
     )
-    return Recipe(ConditionedViews(settings.crop, min_iou=settings.min_iou), objective, ENCODER, role="encoder3d")
+    return volume_recipe(ConditionedViews(settings.crop, min_iou=settings.min_iou), objective)
 
 
 add_method(

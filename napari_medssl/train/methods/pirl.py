@@ -8,15 +8,22 @@ from napari_medssl.models.heads import mlp
 from napari_medssl.pretext.puzzle_views import PuzzleViews
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.slice_views import (
+    NORM,
+    WIDTH,
+    SliceViewSettings,
+    encoder_of,
+    small,
+    views_of,
+)
 from napari_medssl.train.objectives.momentum_queue import PirlObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.view_methods import NORM, WIDTH, ViewMethodSettings, encoder_of, small, views_of
 
 _PATCHES = 9
 
 
 @dataclass(frozen=True)
-class PirlSettings(ViewMethodSettings):
+class PirlSettings(SliceViewSettings):
     """PIRL with the published weights and optimiser (0.12 per batch of 1024) and the thesis' bank (3.5.3.2)."""
 
     patch: int = setting(0, "Side of a patch, a multiple of 8; 0: nine tenths of a third of the slice.", ge=0, le=340)

@@ -11,13 +11,12 @@ from napari_medssl.models.joined_patches import JoinedPatches
 from napari_medssl.pretext.relative_location import N_NEIGHBOURS, RelativeLocation
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.volumes import VolumeSettings, small_volumes, volume_encoder, volume_recipe
 from napari_medssl.train.objectives.label import LabelObjective
-from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.volume_settings import ENCODER, VolumeSettings, volume_encoder
+from napari_medssl.train.optimisers import BENCHMARK_3D
+from napari_medssl.train.run_settings import RunSettings
 
 _HIDDEN = 1024
-
-_ADAM = OptimSettings("adam", learning_rate=1e-3, schedule="steps", decay=0.1, decay_every=250, weight_decay=0.0)
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class RelativeLocationSettings(VolumeSettings):
     crop_x: int = setting(48, "Voxels of a cube along x; a multiple of 8.", ge=8, le=512)
     gap: int = setting(3, "Voxels between neighbouring cubes.", ge=0, le=64)
     jitter: int = setting(1, "Largest shift of a cube along each axis; at most half the gap.", ge=0, le=32)
-    run: RunSettings = field(default_factory=lambda: RunSettings(batch=16, optim=_ADAM))
+    run: RunSettings = field(default_factory=lambda: RunSettings(batch=16, optim=BENCHMARK_3D))
 
 
 INPUTS = {
@@ -38,9 +37,7 @@ INPUTS = {
 }
 """The inputs of the paper's study of sizes (Table 5, S83), which made little difference to this method."""
 
-_SMALL = RelativeLocationSettings(
-    crop_z=16, crop_y=16, crop_x=16, width=0.125, run=RunSettings(steps=200, batch=8, optim=_ADAM)
-)
+_SMALL = small_volumes(RelativeLocationSettings(), crop=(16, 16, 16))
 
 
 def _build(settings: RelativeLocationSettings) -> Recipe:
@@ -48,7 +45,7 @@ def _build(settings: RelativeLocationSettings) -> Recipe:
     joined = JoinedPatches(2, encoder.channels)
     head = nn.Sequential(joined, mlp([joined.width, _HIDDEN, N_NEIGHBOURS], norm=False))
     task = RelativeLocation(settings.crop, gap=settings.gap, jitter=settings.jitter)
-    return Recipe(task, LabelObjective(encoder, head), ENCODER, role="encoder3d")
+    return volume_recipe(task, LabelObjective(encoder, head))
 
 
 add_method(

@@ -8,12 +8,11 @@ from napari_medssl.models.restorer3d import Restorer3d
 from napari_medssl.pretext.genesis import DistortedCrops
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.volumes import VolumeSettings, small_volumes, volume_encoder, volume_recipe
 from napari_medssl.train.objectives.restore import RestoreObjective
-from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.volume_settings import ENCODER, VolumeSettings, volume_encoder
+from napari_medssl.train.optimisers import BENCHMARK_3D_GENESIS
+from napari_medssl.train.run_settings import RunSettings
 from napari_medssl.transforms.genesis import UNDISTORTED, GenesisRates
-
-_SGD = OptimSettings("sgd", learning_rate=1.0, schedule="plateau", decay=0.5, weight_decay=0.0)
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class AutoencoderSettings(VolumeSettings):
     skip: bool = setting(
         True, "Let the decoder see the finer grids of the encoder, too; without it, transfer was better."
     )
-    run: RunSettings = field(default_factory=lambda: RunSettings(batch=6, optim=_SGD))
+    run: RunSettings = field(default_factory=lambda: RunSettings(batch=6, optim=BENCHMARK_3D_GENESIS))
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,8 @@ class GenesisSettings(AutoencoderSettings):
         return GenesisRates(self.curve, self.shuffling, self.painting, self.outpainting, self.flip)
 
 
-_SMALL = AutoencoderSettings(
-    crop_z=16, crop_y=24, crop_x=24, width=0.125, run=RunSettings(steps=200, batch=6, optim=_SGD)
-)
-_SMALL_GENESIS = GenesisSettings(
-    crop_z=16, crop_y=24, crop_x=24, width=0.125, run=RunSettings(steps=200, batch=6, optim=_SGD)
-)
+_SMALL = small_volumes(AutoencoderSettings(), crop=(16, 24, 24), batch=6)
+_SMALL_GENESIS = small_volumes(GenesisSettings(), crop=(16, 24, 24), batch=6)
 
 
 def _autoencoder(settings: AutoencoderSettings) -> Recipe:
@@ -59,7 +54,7 @@ def _genesis(settings: GenesisSettings) -> Recipe:
 
 def _recipe(settings: AutoencoderSettings, rates: GenesisRates) -> Recipe:
     network = Restorer3d(volume_encoder(settings), skip=settings.skip)
-    return Recipe(DistortedCrops(settings.crop, rates), RestoreObjective(network), ENCODER, role="encoder3d")
+    return volume_recipe(DistortedCrops(settings.crop, rates), RestoreObjective(network))
 
 
 add_method(

@@ -8,13 +8,12 @@ from napari_medssl.models.heads import mlp
 from napari_medssl.pretext.rotation3d import TURNS, Turns
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.volumes import VolumeSettings, small_volumes, volume_encoder, volume_recipe
 from napari_medssl.train.objectives.label import LabelObjective
-from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.volume_settings import ENCODER, VolumeSettings, volume_encoder
+from napari_medssl.train.optimisers import BENCHMARK_3D
+from napari_medssl.train.run_settings import RunSettings
 
 _HIDDEN = 1024
-
-_ADAM = OptimSettings("adam", learning_rate=1e-3, schedule="steps", decay=0.1, decay_every=250, weight_decay=0.0)
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Rotation3dSettings(VolumeSettings):
 
     crop_z: int = setting(64, "Voxels along z that are cut out; a multiple of 8.", ge=8, le=512)
     cube: int = setting(0, "Side of the cube a crop is resized to; 0: the crop's longest side.", ge=0, le=512)
-    run: RunSettings = field(default_factory=lambda: RunSettings(batch=8, optim=_ADAM))
+    run: RunSettings = field(default_factory=lambda: RunSettings(batch=8, optim=BENCHMARK_3D))
 
 
 INPUTS = {
@@ -33,15 +32,13 @@ INPUTS = {
 }
 """The inputs of the paper's study of sizes (Table 5, S83): the size of the target task's input transferred best."""
 
-_SMALL = Rotation3dSettings(
-    crop_z=24, crop_y=24, crop_x=24, width=0.125, run=RunSettings(steps=200, batch=8, optim=_ADAM)
-)
+_SMALL = small_volumes(Rotation3dSettings(), crop=(24, 24, 24))
 
 
 def _build(settings: Rotation3dSettings) -> Recipe:
     encoder = volume_encoder(settings)
     head = mlp([encoder.channels, _HIDDEN, len(TURNS)], norm=False)
-    return Recipe(Turns(settings.crop, cube=settings.cube), LabelObjective(encoder, head), ENCODER, role="encoder3d")
+    return volume_recipe(Turns(settings.crop, cube=settings.cube), LabelObjective(encoder, head))
 
 
 add_method(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from napari_medssl.models.heads import mlp
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.slice_views import SliceViewSettings, encoder_of, small, views_of
 from napari_medssl.train.objectives.swav import SwavObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.view_methods import ViewMethodSettings, encoder_of, small, views_of
 
 
 @dataclass(frozen=True)
-class SwavSettings(ViewMethodSettings):
+class SwavSettings(SliceViewSettings):
     """SwAV with the published temperatures and optimiser (0.6 per batch of 256).
 
     The published 3,000 prototypes need a large batch or a queue, which is left out: 64 are half the batch (ours).

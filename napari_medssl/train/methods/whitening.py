@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from torch import Tensor
-
 from napari_medssl.errors import SettingsError
 from napari_medssl.losses.arb import arb
 from napari_medssl.losses.whitening import w_mse
@@ -14,24 +12,16 @@ from napari_medssl.losses.zero_cl import zero_cl, zero_fcl, zero_icl
 from napari_medssl.models.heads import mlp
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.joint_views import LARGE_AT_128, WideSettings, joint_recipe
+from napari_medssl.train.methods.ingredients.slice_views import WIDTH, SliceViewSettings, encoder_of, small, views_of
 from napari_medssl.train.objectives.joint import JointObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
-from napari_medssl.train.view_methods import (
-    HIDDEN,
-    LARGE_AT_128,
-    WIDTH,
-    ViewMethodSettings,
-    encoder_of,
-    small,
-    three_layers,
-    views_of,
-)
 
 _SHRINK = "Share of the identity mixed into a covariance before it is inverted."
 
 
 @dataclass(frozen=True)
-class WmseSettings(ViewMethodSettings):
+class WmseSettings(SliceViewSettings):
     """W-MSE with the published head and optimiser; 64 dimensions in parts of 128 rows, as for small images."""
 
     part: int = setting(128, "Rows whitened together, about twice the width; 0: the whole batch.", ge=0, le=65536)
@@ -46,12 +36,10 @@ class WmseSettings(ViewMethodSettings):
 
 
 @dataclass(frozen=True)
-class ZeroSettings(ViewMethodSettings):
+class ZeroSettings(WideSettings):
     """ZeroFCL and ZeroCL: 2048 wide (thesis Table 5.5), with the thesis' optimiser for large images."""
 
     shrink: float = setting(0.1, _SHRINK, ge=0.001, le=1.0, advanced=True)
-    hidden: int = setting(2048, HIDDEN, ge=2, le=16384, advanced=True)
-    width: int = setting(2048, WIDTH, ge=2, le=16384, advanced=True)
     run: RunSettings = field(default_factory=lambda: RunSettings(batch=128, optim=LARGE_AT_128))
 
 
@@ -85,17 +73,17 @@ def build_wmse(settings: WmseSettings) -> Recipe:
 
 def build_zero_icl(settings: ZeroSettings) -> Recipe:
     """Whitening over the instances."""
-    return _recipe(settings, partial(zero_icl, shrink=settings.shrink))
+    return joint_recipe(settings, partial(zero_icl, shrink=settings.shrink))
 
 
 def build_zero_fcl(settings: ZeroSettings) -> Recipe:
     """Whitening over the features."""
-    return _recipe(settings, partial(zero_fcl, shrink=settings.shrink))
+    return joint_recipe(settings, partial(zero_fcl, shrink=settings.shrink))
 
 
 def build_zero_cl(settings: ZeroSettings) -> Recipe:
     """Whitening over both."""
-    return _recipe(settings, partial(zero_cl, shrink=settings.shrink))
+    return joint_recipe(settings, partial(zero_cl, shrink=settings.shrink))
 
 
 def build_arb(settings: ArbSettings) -> Recipe:
@@ -107,14 +95,7 @@ def build_arb(settings: ArbSettings) -> Recipe:
             "choose a divisor of the width that is less than the batch"
         )
     loss = partial(arb, group=settings.group, shrink=settings.shrink)
-    return _recipe(settings, loss, shuffled=size < settings.width)
-
-
-def _recipe(settings: ZeroSettings, loss: partial[Tensor], *, shuffled: bool = False) -> Recipe:
-    encoder = encoder_of(settings)
-    projector = three_layers(encoder, settings.hidden, settings.width)
-    objective = JointObjective(encoder, projector, loss, shuffled=shuffled)
-    return Recipe(views_of(settings, encoder), objective, settings.encoder)
+    return joint_recipe(settings, loss, shuffled=size < settings.width)
 
 
 add_method(

@@ -185,8 +185,8 @@ def test_starts_from_given_weights(tmp_path: Path) -> None:
     options = {"encoder": "resnet18-s8", "encoder_options": '{"width": 8, "channels": 32}'}
     given = build_encoder("resnet18-s8", width=8, channels=32, input_size=64)
     torch.save({f"backbone.{k}": v for k, v in given.state_dict().items()}, tmp_path / "resnet.pth")
-    settings = replace(method("binary").small, **options, start_weights=str(tmp_path / "resnet.pth"))
+    settings = replace(method("binary").small, **options, start_from=str(tmp_path / "resnet.pth"))
     encoder = build_recipe(method("binary"), settings).objective.encoder
     assert torch.equal(encoder.layer3[0].conv1.weight, given.layer3[0].conv1.weight)
     with pytest.raises(WeightsError, match="no weights file"):
-        build_recipe(method("binary"), replace(settings, start_weights=str(tmp_path / "none.pth")))
+        build_recipe(method("binary"), replace(settings, start_from=str(tmp_path / "none.pth")))

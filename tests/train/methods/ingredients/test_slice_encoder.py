@@ -1,4 +1,4 @@
-"""Where the weights of a run come from."""
+"""Slice encoders from settings: built as asked, started from the weights given, refused with a reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from napari_medssl.errors import SettingsError, WeightsError
 from napari_medssl.models.bundle import module_bundle, save_bundle
 from napari_medssl.models.encoder import build_encoder
-from napari_medssl.train.starting import starting_encoder
+from napari_medssl.train.methods.ingredients.slice_encoder import chosen_encoder, starting_encoder
 
 TINY = '{"width": 8, "channels": 16}'
 
@@ -56,3 +56,25 @@ def test_what_does_not_fit_is_refused(own: Path) -> None:
     for options, message in (("{", "no JSON"), ("[1]", "JSON object")):
         with pytest.raises(SettingsError, match=message):
             starting_encoder("slice-resnet", options, str(own), size=64)
+
+
+def test_the_options_reach_the_encoder() -> None:
+    encoder = chosen_encoder("slice-resnet", '{"width": 8, "channels": 16, "in_slices": 1}', size=32)
+    assert encoder.training
+    assert encoder.config == {"in_slices": 1, "width": 8, "channels": 16, "input_size": 32}
+    assert encoder(torch.rand(2, 1, 32, 32)).shape == (2, 16, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("slice-resnet", "{", "encoder_options is no JSON"),
+        ("slice-resnet", "[1]", "must be a JSON object"),
+        ("slice-resnet", '{"depth": 3}', "do not fit slice-resnet"),
+        ("nonsense", "{}", "no encoder is called 'nonsense'"),
+        ("feature-bank", "", "nothing to train"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(name: str, options: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        chosen_encoder(name, options, size=32)

@@ -1,0 +1,1 @@
+"""What several methods are put together from: settings, encoders and whole recipes; nothing here is a method itself."""
