@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -33,7 +34,9 @@ class Registry(Generic[F]):
             return self._factories[name]
         except KeyError:
             known = ", ".join(sorted(self._factories))
-            raise SettingsError(f"no {self.kind} is called {name!r}; choose one of: {known}") from None
+            close = difflib.get_close_matches(name, self._factories, n=1)
+            hint = f"did you mean {close[0]!r}? All of them" if close else "choose one of"
+            raise SettingsError(f"no {self.kind} is called {name!r}; {hint}: {known}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._factories))

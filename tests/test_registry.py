@@ -37,6 +37,11 @@ def test_an_unknown_name_lists_the_known_ones(tools: Registry[Callable[[], str]]
         tools["hammer"]
 
 
+def test_a_slip_of_the_pen_is_understood(tools: Registry[Callable[[], str]]) -> None:
+    with pytest.raises(SettingsError, match=r"no tool is called 'swa'; did you mean 'saw'\? All of them: awl, saw"):
+        tools["swa"]
+
+
 def test_a_name_is_taken_once_and_the_first_stays(tools: Registry[Callable[[], str]]) -> None:
     with pytest.raises(ValueError, match="tool 'saw' is registered twice"):
         tools.register("saw")(lambda: "other")
