@@ -45,6 +45,10 @@ def grid_of(settings: Any) -> Grid:
     return Grid(size=size) if size else Grid(spacing_mm=settings.spacing_mm)
 
 
+class _CacheError(FormatError):
+    """The cache's disk refused; no fault of the scan that was to be kept there."""
+
+
 def load_scans(
     cases: Sequence[Case],
     grid: Grid,
@@ -58,7 +62,8 @@ def load_scans(
         scans stay in memory. bad_files: a scan that cannot be read, or whose label map does not fit, is named in the
         log and left out, or ends the loading.
 
-    Yields Progress. Raises FormatError when no scan is left, or at the first bad one with `bad_files="stop"`.
+    Yields Progress. Raises FormatError when no scan is left, when the cache cannot be written, or at the first bad
+    scan with `bad_files="stop"`.
     """
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
@@ -67,6 +72,8 @@ def load_scans(
         yield Progress(i, len(cases), f"reading {case.image.name}")
         try:
             scans.append(_prepared(case, grid, cache))
+        except _CacheError as error:
+            raise FormatError(str(error)) from error
         except MedSSLError as error:
             if bad_files == "stop":
                 raise FormatError(f"cannot train on {case.image}: {error}") from error
@@ -118,7 +125,10 @@ def _prepared(case: Case, grid: Grid, cache: Path | None) -> Scan:
     facts_file = stem.with_suffix(".json")
     if not facts_file.is_file():
         image, labels, spacing = _read_on(case, grid)
-        _store(stem, image, labels, spacing)
+        try:
+            _store(stem, image, labels, spacing)
+        except FormatError as error:
+            raise _CacheError(f"prepared scans cannot be kept: {error}; or choose another folder for them") from error
     facts = json.loads(facts_file.read_text())
     image = np.load(stem.with_suffix(".image.npy"), mmap_mode="r")
     labels = np.load(stem.with_suffix(".labels.npy"), mmap_mode="r") if facts["labels"] else None

@@ -98,6 +98,15 @@ def test_a_bad_file_is_named_and_left_out(folder: Path, caplog: pytest.LogCaptur
         finish(load_scans(cases_in([folder]), Grid(size=16), bad_files="stop"))
 
 
+def test_a_cache_that_cannot_be_written_is_no_bad_scan(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    steps = load_scans(cases_in([folder]), Grid(size=16), cache=tmp_path / "cache")
+    next(steps)
+    (tmp_path / "cache").rmdir()
+    with pytest.raises(FormatError, match=r"prepared scans cannot be kept: cannot write .* choose another folder"):
+        finish(steps)
+
+
 def test_label_map_of_another_shape_is_a_bad_file(folder: Path) -> None:
     write(folder / "labels", "a_01.nii.gz", (12, 9, 6), label=True)
     with pytest.raises(FormatError, match="has shape .* but its image has"):
