@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from napari_medssl.errors import SettingsError, WeightsError
@@ -50,8 +50,10 @@ def save_run(
         "format": FORMAT,
         "run": json.dumps(state.__dict__),
     }
+    # Not save_file: it hides why the disk refused, and makes files that only their owner may read.
+    content = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, metadata=meta)
     with replacing(path) as (part,):
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, metadata=meta)
+        part.write_bytes(content)
 
 
 def resume_run(
@@ -98,9 +100,18 @@ def _same_settings(path: Path, now: dict[str, Any], then: dict[str, Any], may_ch
     differ = sorted(k for k in {*now, *then} - set(may_change) if now.get(k) != then.get(k))
     if differ:
         raise SettingsError(
-            f"the run in {path.parent} was begun with another {', '.join(differ)}; "
-            "use the same settings to go on with it, or another folder to begin anew"
+            f"the run in {path.parent} was begun with {_difference(differ, now, then)}; "
+            "use the same to go on with it, or another folder to begin anew"
         )
+
+
+def _difference(differ: list[str], now: dict[str, Any], then: dict[str, Any]) -> str:
+    """What a run had, and in brackets what is asked now; of another method or other scans the name is enough."""
+    if "method" in differ:  # then most settings differ as well, which tells nothing
+        return f"the method {then.get('method')} (now {now.get('method')})"
+    known = [k for k in differ if k != "data"]
+    facts = [f"{k} {then.get(k, 'unknown')} (now {now.get(k, 'unknown')})" for k in known]
+    return " and ".join([*([", ".join(facts)] if facts else []), *(["other scans"] if "data" in differ else [])])
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from napari_medssl.errors import FormatError
 from napari_medssl.io.atomic import replacing
 
 
@@ -22,11 +23,16 @@ class Curves:
         self._rewrite()
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """The values of a step, kept to seven significant digits."""
+        """The values of a step, kept to seven significant digits. Raises FormatError when the disk refuses."""
         self._rows[step] = dict(values)
         if set(values) <= set(self._names):
-            with self._path.open("a", newline="") as f:
-                csv.writer(f).writerow(self._row(step))
+            try:
+                with self._path.open("a", newline="") as f:
+                    csv.writer(f).writerow(self._row(step))
+            except OSError as error:
+                raise FormatError(
+                    f"cannot write {self._path}: {error.strerror}; free some space, then go on"
+                ) from error
             return
         self._names = _names(self._rows)
         self._rewrite()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_medssl.errors import FormatError
 from napari_medssl.train.curves import Curves, read_curves
 from napari_medssl.train.divergence import DivergedError, Watch
 
@@ -33,6 +34,16 @@ def test_rows_after_the_resumed_step_are_dropped(tmp_path: Path) -> None:
 def test_a_row_cut_short_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step,loss,knn\n10,2.0,0.5\n20,1.")
     assert list(read_curves(tmp_path / "log.csv")) == [10]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    curves = Curves(tmp_path / "log.csv", step=0)
+    curves.add(10, {"loss": 2.0})
+    (tmp_path / "log.csv").unlink()
+    (tmp_path / "log.csv").symlink_to("/dev/full")
+    with pytest.raises(FormatError, match=r"cannot write .*log\.csv: No space left on device; free some space"):
+        curves.add(20, {"loss": 1.0})
 
 
 def test_watch_gives_up_after_twenty_bad_steps_in_a_row(tmp_path: Path) -> None:

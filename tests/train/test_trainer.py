@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_medssl.errors import SettingsError, WeightsError
+from napari_medssl.errors import FormatError, SettingsError, WeightsError
 from napari_medssl.models.bundle import load_bundle
 from napari_medssl.pretext.task import Example
 from napari_medssl.progress import finish
@@ -131,13 +132,33 @@ def load_state_step(path: Path) -> int:
 
 def test_other_settings_or_data_are_refused_on_resume(tmp_path: Path) -> None:
     weights_after(tmp_path, settings_with())
-    with pytest.raises(SettingsError, match=r"another run\.batch"):
+    with pytest.raises(SettingsError, match=r"begun with run\.batch 4 \(now 8\); use the same"):
         weights_after(tmp_path, settings_with(batch=8))
     other = toy_scans()
     other[0] = dataclasses.replace(other[0], image=other[0].image // 2)
-    with pytest.raises(SettingsError, match="another data"):
+    with pytest.raises(SettingsError, match="begun with other scans; use the same"):
         weights_after(tmp_path, settings_with(), other)
+    with pytest.raises(SettingsError, match=r"begun with the method toy \(now puppet\); use the same"):
+        finish(
+            train_on(toy_scans(), tmp_path, dataclasses.replace(toy_method(), name="puppet"), settings_with(batch=8))
+        )
     weights_after(tmp_path, settings_with(steps=14))  # a longer run is no other run
+
+
+def test_a_full_disk_is_said_and_the_state_before_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights_after(tmp_path, settings_with())
+    state = (tmp_path / "state.safetensors").read_bytes()
+
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(FormatError, match=r"cannot write .*state\.safetensors: the disk is full; free some space"):
+            weights_after(tmp_path, settings_with(steps=30))
+    assert (tmp_path / "state.safetensors").read_bytes() == state
+    weights_after(tmp_path, settings_with(steps=30))
+    assert list(read_curves(tmp_path / "log.csv"))[-1] == 30
 
 
 def test_damaged_state_is_reported(tmp_path: Path) -> None:
