@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
+from scipy import ndimage
 
 from napari_medssl.errors import SettingsError
 from napari_medssl.pretext.scan import Scan
@@ -60,6 +62,29 @@ def cut(image: np.ndarray, corner: Size, size: Size) -> np.ndarray:
     box = np.zeros(size, image.dtype)
     box[tuple(slice(a - c, b - c) for a, b, c in zip(starts, ends, corner, strict=True))] = inside
     return box
+
+
+def fitting(size: Size, shape: Sequence[int]) -> float:
+    """The factor, at most 1, by which a box of `size` has to shrink to fit into a scan of this shape.
+
+    For tasks whose label could be read from where the padding lies (B3-12): what is cut smaller is then `enlarged`.
+    """
+    return min(1.0, *(n / s for n, s in zip(shape, size, strict=True)))
+
+
+def shrunk(size: Size, factor: float) -> Size:
+    """Sides times `factor`, at least one voxel."""
+    z, y, x = (max(1, int(s * factor + 1e-6)) for s in size)
+    return z, y, x
+
+
+def enlarged(box: np.ndarray, size: Size) -> np.ndarray:
+    """A (Z, Y, X) uint8 box brought to a larger `size`, linear between voxels; itself where it has that size."""
+    if box.shape == size:
+        return box
+    factors = [s / n for s, n in zip(size, box.shape, strict=True)]
+    larger: np.ndarray = ndimage.zoom(box.astype(np.float32), factors, order=1, mode="nearest", grid_mode=True)
+    return larger.round().astype(np.uint8)
 
 
 def _anywhere(image: np.ndarray, size: Size, rng: np.random.Generator) -> Size:

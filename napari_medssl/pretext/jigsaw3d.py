@@ -10,7 +10,7 @@ from torch import Tensor
 
 from napari_medssl.errors import SettingsError
 from napari_medssl.pretext.arrangements import max_hamming_set
-from napari_medssl.pretext.crops3d import Size, check_size, cut, draw_corner
+from napari_medssl.pretext.crops3d import Size, check_size, cut, draw_corner, enlarged, fitting, shrunk
 from napari_medssl.pretext.scan import Scan, pick_scan, to_float
 from napari_medssl.pretext.task import Example
 
@@ -33,13 +33,20 @@ class CubeGrid:
         self.orders = np.asarray(max_hamming_set(n**3, orders, np.random.default_rng(seed)), np.int64)
 
     def draw(self, scan: Scan, rng: np.random.Generator) -> np.ndarray:
-        """(n^3, Z, Y, X) uint8 cubes in their true places, x fastest, of a grid anywhere in the scan."""
-        cell = np.array(self.cube) + self.gap
+        """(n^3, Z, Y, X) uint8 cubes in their true places, x fastest, of a grid anywhere in the scan.
+
+        Where the scan is smaller than the grid, smaller cubes are cut, with smaller gaps, and enlarged: padding on the
+        outer sides of the cubes would tell their places (ours).
+        """
+        z, y, x = self.n * (np.array(self.cube) + self.gap)
+        factor = fitting((int(z), int(y), int(x)), scan.shape)
+        cube, gap = shrunk(self.cube, factor), int(self.gap * factor)
+        cell = np.array(cube) + gap
         z, y, x = self.n * cell
         corner = draw_corner(scan.image, (int(z), int(y), int(x)), rng)
         places = np.indices((self.n,) * 3).reshape(3, -1).T * cell + corner
-        places += rng.integers(self.gap + 1, size=places.shape)
-        return np.stack([cut(scan.image, (int(z), int(y), int(x)), self.cube) for z, y, x in places])
+        places += rng.integers(gap + 1, size=places.shape)
+        return np.stack([enlarged(cut(scan.image, (int(z), int(y), int(x)), cube), self.cube) for z, y, x in places])
 
     def draw_order(self, rng: np.random.Generator) -> Example:
         """ "label": scalar int64 in 0..K-1, and "order": (n^3,) int64 of that class."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from napari_medssl.errors import SettingsError
-from napari_medssl.pretext.crops3d import Size, check_size, cut, draw_corner
+from napari_medssl.pretext.crops3d import Size, check_size, cut, draw_corner, enlarged, fitting, shrunk
 from napari_medssl.pretext.scan import Scan, pick_scan, to_float
 from napari_medssl.pretext.task import Example
 
@@ -34,7 +34,8 @@ class RelativeLocation:
     would tell the place.
 
     The whole grid is placed in the scan first, whatever the neighbour, so that the place of the centre says nothing
-    about the label. Where the scan is smaller than the grid, outer cubes reach into the padding.
+    about the label. Where the scan is smaller than the grid, smaller cubes are cut, with smaller gaps, and enlarged
+    (ours): if outer cubes reached into padding, its side would tell the label.
 
     An example: "cubes" (2, Z, Y, X) uint8, centre then neighbour, "label" int64 in 0..25, "corners" (2, 3) int64 of the
     cubes in the scan. A batch: "patches" (B, 2, 1, Z, Y, X) and "label" (B,).
@@ -54,12 +55,15 @@ class RelativeLocation:
     def draw(self, scans: Sequence[Scan], rng: np.random.Generator) -> Example:
         image = pick_scan(scans, rng).image
         label = int(rng.integers(N_NEIGHBOURS))
-        pitch = np.array(self.cube) + self.gap
         z, y, x = 3 * np.array(self.cube) + 2 * (self.gap + self.jitter)  # with room for the outermost to move
-        centre = np.array(draw_corner(image, (int(z), int(y), int(x)), rng)) + self.jitter + pitch
+        factor = fitting((int(z), int(y), int(x)), image.shape)
+        cube, gap, jitter = shrunk(self.cube, factor), int(self.gap * factor), int(self.jitter * factor)
+        pitch = np.array(cube) + gap
+        z, y, x = 3 * np.array(cube) + 2 * (gap + jitter)
+        centre = np.array(draw_corner(image, (int(z), int(y), int(x)), rng)) + jitter + pitch
         corners = np.stack([centre, centre + np.array(neighbour(label)) * pitch])
-        corners += rng.integers(-self.jitter, self.jitter + 1, (2, 3))
-        cubes = np.stack([cut(image, (int(z), int(y), int(x)), self.cube) for z, y, x in corners])
+        corners += rng.integers(-jitter, jitter + 1, (2, 3))
+        cubes = np.stack([enlarged(cut(image, (int(z), int(y), int(x)), cube), self.cube) for z, y, x in corners])
         return {
             "cubes": torch.from_numpy(cubes),
             "label": torch.tensor(label),

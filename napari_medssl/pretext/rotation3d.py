@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_medssl.errors import SettingsError
-from napari_medssl.pretext.crops3d import Size, check_size, draw_crop
+from napari_medssl.pretext.crops3d import Size, check_size, draw_crop, enlarged, fitting, shrunk
 from napari_medssl.pretext.scan import Scan, pick_scan, to_float
 from napari_medssl.pretext.task import Example
 
@@ -29,7 +29,8 @@ class Turns:
 
     Source: Komodakis & Gidaris, 2018; in 3D Taleb et al., 2020; paper 002, Eq. 1 (S68). A crop that is no cube is
     blurred along its short side by the resizing, which tells turns about two of the axes without any anatomy: prefer
-    cubes of isotropic voxels.
+    cubes of isotropic voxels. From a scan that is smaller than the crop a smaller one is cut and enlarged, because
+    padding would turn with it and tell the same (ours).
     """
 
     def __init__(self, crop: Size, *, cube: int = 0) -> None:
@@ -39,7 +40,9 @@ class Turns:
         self.crop, self.cube = crop, cube or max(crop)
 
     def draw(self, scans: Sequence[Scan], rng: np.random.Generator) -> Example:
-        crop = draw_crop(pick_scan(scans, rng), self.crop, rng)
+        scan = pick_scan(scans, rng)
+        size = shrunk(self.crop, fitting(self.crop, scan.shape))
+        crop = enlarged(draw_crop(scan, size, rng), self.crop)
         return {"crop": torch.from_numpy(crop), "label": torch.tensor(int(rng.integers(len(TURNS))))}
 
     def prepare(self, batch: Example) -> Example:

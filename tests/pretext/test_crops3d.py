@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_medssl.errors import SettingsError
-from napari_medssl.pretext.crops3d import check_size, cut, draw_corner, draw_crop
+from napari_medssl.pretext.crops3d import check_size, cut, draw_corner, draw_crop, enlarged, fitting, shrunk
 from napari_medssl.pretext.scan import Scan
 
 
@@ -49,6 +49,17 @@ def test_a_box_outside_the_scan_is_empty(corner: tuple[int, int, int]) -> None:
 def test_a_box_across_the_border_keeps_its_part_in_place() -> None:
     image = make_scan((8, 8, 8)).image
     np.testing.assert_array_equal(cut(image, (-3, 0, 6), (8, 8, 8))[3:, :, :2], image[:5, :, 6:])
+
+
+def test_a_box_shrinks_in_proportion_and_is_enlarged_again() -> None:
+    size = (8, 16, 16)
+    assert shrunk(size, fitting(size, (4, 60, 12))) == (4, 8, 8)
+    assert fitting(size, (8, 16, 20)) == 1
+    box = np.repeat(np.arange(4, dtype=np.uint8)[:, None, None] * 40, 8, 1).repeat(8, 2)
+    larger = enlarged(box, size)
+    assert larger.shape == size
+    np.testing.assert_array_equal(larger[:, 0, 0], [0, 10, 30, 50, 70, 90, 110, 120])  # half-voxel steps between
+    assert enlarged(box, (4, 8, 8)) is box
 
 
 def test_air_is_mostly_avoided_but_no_scan_is_refused() -> None:

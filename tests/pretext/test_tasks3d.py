@@ -142,6 +142,13 @@ def test_the_place_of_the_centre_says_nothing_about_the_label() -> None:
     assert len(raw["corners"][:, 0].unique(dim=0)) == 1
 
 
+@pytest.mark.parametrize("name", ["turns", "relative location", "jigsaw", "rubik"])
+@pytest.mark.parametrize("shape", [(9, 60, 60), (30, 13, 12), (4, 60, 60)])
+def test_no_padding_tells_the_label(name: str, shape: tuple[int, int, int]) -> None:
+    prepared = TASKS[name]().prepare(drawn(TASKS[name](), 6, make_scan(shape)))
+    assert (prepared["image" if name == "turns" else "patches"] > 0).all()  # the scan has no zeros
+
+
 def test_too_much_jitter_is_refused() -> None:
     with pytest.raises(SettingsError, match="jitter is 2 with a gap of 3"):
         RelativeLocation(CUBE, jitter=2)
