@@ -12,8 +12,8 @@ from napari_medssl.pretext.crops3d import Size, check_size, cut
 from napari_medssl.pretext.scan import Scan, pick_scan, to_float
 from napari_medssl.pretext.task import Example
 from napari_medssl.pretext.views3d import check_overlap, draw_pair
+from napari_medssl.transforms.blur import blur_volumes
 from napari_medssl.transforms.genesis import GenesisRates, distort, draw_curve, flip_randomly
-from napari_medssl.transforms.volume_blur import blur_volumes
 
 N_CONDITIONS = 7
 """Numbers that tell how a target was changed: its intensity curve at six even levels, and its blur in voxels."""

@@ -12,8 +12,8 @@ from napari_medssl.errors import SettingsError
 from napari_medssl.pretext.crops3d import Size, check_size, cut, draw_corner
 from napari_medssl.pretext.scan import Scan, pick_scan, to_float
 from napari_medssl.pretext.task import Example
+from napari_medssl.transforms.blur import MAX_SIGMA, blur_volumes
 from napari_medssl.transforms.volume_affine import VolumeAffineRange, apply_volume_affine, draw_volume_affine
-from napari_medssl.transforms.volume_blur import MAX_SIGMA, blur_volumes
 
 VIEW_AFFINE = VolumeAffineRange(
     flip=0.5,

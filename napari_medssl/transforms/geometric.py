@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_medssl.transforms.affine import Affine, AffineRange, affine_sources, draw_affine
 from napari_medssl.transforms.elastic import ElasticRange, draw_elastic
+from napari_medssl.transforms.warp import sample
 
 
 @dataclass(frozen=True)
@@ -44,5 +44,4 @@ def apply_geometric(maps: Tensor, parameters: Geometric, *, nearest: bool = Fals
     # The affine part is so near the identity that its effect on a displacement of a third of a pixel is left out.
     y, x = sources + bend
     grid = torch.stack([(2 * x + 1) / w - 1, (2 * y + 1) / h - 1], -1)[None]
-    mode = "nearest" if nearest else "bilinear"
-    return F.grid_sample(maps[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
+    return sample(maps, grid, nearest=nearest)

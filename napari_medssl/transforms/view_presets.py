@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from napari_medssl.transforms.intensity_views import ToneRanges
+from napari_medssl.transforms.tone import ToneRanges
 from napari_medssl.transforms.views import ViewRanges
 
 ViewPreset: TypeAlias = Literal["medical", "thesis-4", "simclr", "none", "s1", "s2", "s3", "s4", "s5", "s6"]

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_medssl.transforms.batch_blur import blur
-from napari_medssl.transforms.intensity_views import ToneRanges, draw_tone_table
+from napari_medssl.transforms.blur import blur_slices
+from napari_medssl.transforms.tone import ToneRanges, draw_tone_table
 from napari_medssl.transforms.white_noise import draw_noise_places, white_noise
 
 _TRIES = 10
@@ -120,7 +120,7 @@ def apply_views(slices: Tensor, parameters: dict[str, Tensor], ranges: ViewRange
     grid = F.affine_grid(flat["matrix"], [b * v, 1, size, size], align_corners=False)
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     if ranges.blur_sigma[1] > 0:
-        images = blur(images, flat["blur"], radius=ranges.blur_radius)
+        images = blur_slices(images, flat["blur"], radius=ranges.blur_radius)
     if ranges.noise_sd > 0:
         images = images + flat["noise"][:, None, None, None] * white_noise(flat["noise_place"], images.shape[1:])
     if ranges.holes[1]:

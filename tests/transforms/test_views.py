@@ -10,8 +10,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from napari_medssl.transforms.batch_blur import blur
-from napari_medssl.transforms.intensity_views import ToneRanges, draw_tone_table
+from napari_medssl.transforms.blur import blur_slices
+from napari_medssl.transforms.tone import ToneRanges, draw_tone_table
 from napari_medssl.transforms.view_presets import VIEW_PRESETS
 from napari_medssl.transforms.views import ViewRanges, apply_views, draw_view_matrix, draw_views
 from napari_medssl.transforms.white_noise import white_noise
@@ -123,7 +123,7 @@ def test_tables_without_change_are_the_identity_and_contrast_turns_about_the_mea
 def test_blur_agrees_with_a_plain_gaussian_filter() -> None:
     images = slices().float() / 255
     sigma = torch.tensor([0.0, 0.7, 1.9])
-    blurred = blur(images, sigma, radius=6)
+    blurred = blur_slices(images, sigma, radius=6)
     torch.testing.assert_close(blurred[0], images[0])
     for i in (1, 2):
         expected = ndimage.gaussian_filter(images[i, 0].double().numpy(), float(sigma[i]), mode="mirror", radius=6)

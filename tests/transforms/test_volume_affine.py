@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import ndimage
 
+from napari_medssl.transforms.blur import blur_volumes
 from napari_medssl.transforms.strengths import STRENGTHS
 from napari_medssl.transforms.volume_affine import VolumeAffineRange, apply_volume_affine, draw_volume_affine
-from napari_medssl.transforms.volume_blur import blur_volumes
 
 
 @pytest.fixture

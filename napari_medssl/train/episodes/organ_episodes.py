@@ -24,9 +24,10 @@ from napari_medssl.oneshot.superpixels import SuperpixelSettings
 from napari_medssl.pretext.scan import Scan, slice_stack, to_float
 from napari_medssl.pretext.task import Example
 from napari_medssl.settings import setting
-from napari_medssl.train.augment import Tone, apply_grid, apply_tone, draw_tone, draw_warp, nearby_tone, warp_grid
 from napari_medssl.train.episodes.organs import organ_areas, organ_extents
 from napari_medssl.train.episodes.pseudo_masks import PseudoMasks
+from napari_medssl.transforms.appearance import Appearance, apply_appearance, draw_appearance, nearby_appearance
+from napari_medssl.transforms.warp import draw_warp, sample, warp_grid
 
 _TRIES = 1000
 _SMALLEST_PX = 40  # of a mask in the support slice
@@ -107,17 +108,17 @@ class OrganEpisodes:
         return self._extents[scan]
 
     def _build(self, pair: Pair, rng: np.random.Generator, *, superpixels: bool) -> Example | None:
-        tone = draw_tone(rng)
-        tones = (tone, nearby_tone(rng, tone))
+        look = draw_appearance(rng)
+        looks = (look, nearby_appearance(rng, look))
         common = draw_warp(rng, rotation_deg=8, scale=0.2, shift=0.08)
         sides = []
-        for scan, z, look in ((*pair[:2], tones[0]), (*pair[2:], tones[1])):
+        for scan, z, seen in ((*pair[:2], looks[0]), (*pair[2:], looks[1])):
             image = to_float(slice_stack(scan, z, self._context))
             labels = self._label_stack(scan, z, superpixels=superpixels)
             size = image.shape[-1]
             own = draw_warp(rng, rotation_deg=5, scale=0.1, shift=0.04)
             grid = _joined_grid(warp_grid(common, size), warp_grid(own, size))
-            sides.append(_changed(image, labels, grid, look, rng, offsets=not superpixels))
+            sides.append(_changed(image, labels, grid, seen, rng, offsets=not superpixels))
         return self._example(sides, rng)
 
     def _label_stack(self, scan: Scan, z: int, *, superpixels: bool) -> Tensor:
@@ -167,15 +168,15 @@ def _at_share(slices: npt.NDArray[np.intp], share: float) -> int:
 
 def _joined_grid(common: Tensor, own: Tensor) -> Tensor:
     """The two (1, S, S, 2) warps one after the other; what the first takes from outside stays outside."""
-    grid = apply_grid(own[0].permute(2, 0, 1), common).permute(1, 2, 0)[None]
+    grid = sample(own[0].permute(2, 0, 1), common).permute(1, 2, 0)[None]
     outside = common.abs().amax(-1, keepdim=True) > 1
     return torch.where(outside, torch.full_like(grid, 2.0), grid)
 
 
 def _changed(
-    image: Tensor, labels: Tensor, grid: Tensor, tone: Tone, rng: np.random.Generator, *, offsets: bool
+    image: Tensor, labels: Tensor, grid: Tensor, look: Appearance, rng: np.random.Generator, *, offsets: bool
 ) -> tuple[Tensor, Tensor]:
     noise = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    image = apply_grid(image, grid)
-    labels = apply_grid(labels.float(), grid, nearest=True).round()
-    return apply_tone(image, labels if offsets else None, tone, noise), labels
+    image = sample(image, grid)
+    labels = sample(labels.float(), grid, nearest=True).round()
+    return apply_appearance(image, labels if offsets else None, look, noise), labels

@@ -22,9 +22,9 @@ from napari_medssl.oneshot.propagation import box_around
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.pretext.task import Example
 from napari_medssl.settings import setting
-from napari_medssl.train.augment import apply_tone, draw_tone
 from napari_medssl.train.episodes.organs import organ_areas, organ_extents
 from napari_medssl.train.episodes.supervoxels import supervoxels
+from napari_medssl.transforms.appearance import apply_appearance, draw_appearance
 
 _SHALLOWEST = 12  # slices a scan needs for supervoxels
 _TRIES = 1000
@@ -132,7 +132,7 @@ class Walks:
         labels = F.grid_sample(labels[None], grid, mode="nearest", align_corners=False)[0]
         masks = (F.grid_sample(masks[None], grid, align_corners=False)[0] > 0.5).float()
         noise = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        images = apply_tone(images, labels, draw_tone(rng, strength=0.7), noise)
+        images = apply_appearance(images, labels, draw_appearance(rng, strength=0.7), noise)
         images = images * torch.tensor(1 + rng.normal(0, 0.03, len(order)), dtype=torch.float32)[:, None, None]
         walked = masks[1:-1].clone()
         walked[0] = damaged(walked[0], rng)

@@ -48,7 +48,7 @@ def sides(episode: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
 @pytest.fixture
 def same_tone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Appearance is left as it is, so that the picture says where the organ went."""
-    monkeypatch.setattr(organ_episodes, "apply_tone", lambda image, labels, tone, generator: image)
+    monkeypatch.setattr(organ_episodes, "apply_appearance", lambda image, labels, look, generator: image)
 
 
 @pytest.mark.usefixtures("same_tone")

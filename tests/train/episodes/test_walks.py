@@ -43,7 +43,7 @@ def draws(scan: Scan, count: int, settings: WalkSettings = SETTINGS) -> list[Wal
 @pytest.fixture
 def as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Walks whose appearance is left as it is, so that the picture shows where the organ is."""
-    monkeypatch.setattr(walks, "apply_tone", lambda image, labels, tone, generator: image)
+    monkeypatch.setattr(walks, "apply_appearance", lambda image, labels, look, generator: image)
 
 
 @pytest.mark.usefixtures("as_it_is")
