@@ -7,7 +7,7 @@ from torch import Tensor
 
 from napari_medssl.errors import SettingsError
 from napari_medssl.losses.float32 import in_float32
-from napari_medssl.losses.zero_cl import standardised, zca
+from napari_medssl.losses.whitening import standardised, zca
 
 
 @in_float32

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_medssl.losses.float32 import in_float32
+from napari_medssl.losses.keys import own_and_others
 
 _ALMOST_1 = 1 - 1e-6  # a negative that takes all the probability costs a finite amount
 
@@ -21,8 +21,7 @@ def bank_nce(embedding: Tensor, memory: Tensor, bank: Tensor, *, temperature: fl
     Source: Misra and van der Maaten, "Self-Supervised Learning of Pretext-Invariant Representations" (2020), Eqs. 3
     and 4, temperature 0.07.
     """
-    z, own, others = F.normalize(embedding, dim=1), F.normalize(memory, dim=1), F.normalize(bank, dim=1)
-    logits = torch.cat([(z * own).sum(1, keepdim=True), z @ others.T], 1) / temperature  # (B, 1 + K)
+    logits = own_and_others(embedding, memory, bank, temperature)
     refused = torch.log1p(-logits.softmax(1)[:, 1:].clamp(max=_ALMOST_1)).sum(1)
     return -(logits.log_softmax(1)[:, 0] + refused).mean()
 

@@ -1,4 +1,4 @@
-"""W-MSE: two views agree after their embeddings have been whitened over the batch."""
+"""Ways to make embeddings uncorrelated and of variance 1: by a Cholesky factor, or turned as little as possible."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from torch import Tensor
 
 from napari_medssl.errors import SettingsError
 from napari_medssl.losses.float32 import in_float32
+
+_EPS = 1e-5  # keeps a row that does not vary at 0 instead of dividing by it
 
 
 @in_float32
@@ -33,17 +35,36 @@ def whiten(z: Tensor, *, ridge: float = 1e-4) -> Tensor:
     return white
 
 
-@in_float32
-def w_mse(z1: Tensor, z2: Tensor, *, part: int = 0, ridge: float = 1e-4) -> Tensor:
-    """Scalar in [0, 4]: mean over the batch of 2 - 2 cos of the two views' whitened embeddings.
+def zca(rows: Tensor, *, shrink: float) -> Tensor:
+    """(R, M) rows turned and stretched by the inverse root of their (R, R) covariance over M samples.
 
-    z1, z2: (B, D), row by row two views of the same image. part: rows whitened together, each view by itself; 0: all;
-    otherwise the batch is cut into floor(B / part) parts of nearly equal size.
-
-    Source: W-MSE (2021), Eqs. 4-6, with unit vectors and batch slicing. The authors draw the rows of a part anew; here
-    rows that follow each other make a part, because the examples of a batch are drawn at random already.
+    rows: standardised. shrink: share of the identity mixed into the covariance; more than 0 where R is not below M. The
+    matrix carries no gradient. Of all whitened rows these are the nearest to `rows` (ZCA). Costs the eigenvectors of a
+    matrix of the smaller of R and M.
     """
-    count = max(1, len(z1) // part) if part else 1
-    parts = zip(z1.tensor_split(count), z2.tensor_split(count), strict=True)
-    cosines = [torch.cosine_similarity(whiten(a, ridge=ridge), whiten(b, ridge=ridge), dim=1) for a, b in parts]
-    return (2 - 2 * torch.cat(cosines)).mean()
+    with torch.no_grad():
+        directions, stretch, rest = _inverse_root(rows, shrink)
+    whitened: Tensor = rest * rows + directions @ ((stretch - rest)[:, None] * (directions.T @ rows))
+    return whitened
+
+
+def _inverse_root(rows: Tensor, shrink: float) -> tuple[Tensor, Tensor, float]:
+    """Directions (R, K), the factor along each (K,), and that along everything else."""
+    r, m = rows.shape
+    if r <= m:
+        values, directions = torch.linalg.eigh(rows @ rows.T / (m - 1))
+        rest = 0.0  # the directions are all there are
+    else:  # rows @ rows.T has the eigenvalues of rows.T @ rows, and 0
+        values, samples = torch.linalg.eigh(rows.T @ rows / (m - 1))
+        some = values > values[-1] * r * torch.finfo(rows.dtype).eps
+        values, samples = values[some], samples[:, some]
+        directions, rest = rows @ samples / (values * (m - 1)).sqrt(), shrink**-0.5
+    stretch = ((1 - shrink) * values.clamp(min=0.0) + shrink).clamp(min=_EPS).rsqrt()
+    return directions, stretch, rest
+
+
+def standardised(rows: Tensor) -> Tensor:
+    """(R, M) rows with mean 0 and variance 1 over their M samples; a row that does not vary becomes 0."""
+    centred = rows - rows.mean(1, keepdim=True)
+    deviation = (centred.square().sum(1, keepdim=True) / (rows.shape[1] - 1) + _EPS**2).sqrt()
+    return centred / (deviation + _EPS)

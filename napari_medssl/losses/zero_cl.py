@@ -2,47 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from napari_medssl.losses.float32 import in_float32
-
-_EPS = 1e-5  # keeps a row that does not vary at 0 instead of dividing by it
-
-
-def zca(rows: Tensor, *, shrink: float) -> Tensor:
-    """(R, M) rows turned and stretched by the inverse root of their (R, R) covariance over M samples.
-
-    rows: standardised. shrink: share of the identity mixed into the covariance; more than 0 where R is not below M. The
-    matrix carries no gradient. Of all whitened rows these are the nearest to `rows` (ZCA). Costs the eigenvectors of a
-    matrix of the smaller of R and M.
-    """
-    with torch.no_grad():
-        directions, stretch, rest = _inverse_root(rows, shrink)
-    whitened: Tensor = rest * rows + directions @ ((stretch - rest)[:, None] * (directions.T @ rows))
-    return whitened
-
-
-def _inverse_root(rows: Tensor, shrink: float) -> tuple[Tensor, Tensor, float]:
-    """Directions (R, K), the factor along each (K,), and that along everything else."""
-    r, m = rows.shape
-    if r <= m:
-        values, directions = torch.linalg.eigh(rows @ rows.T / (m - 1))
-        rest = 0.0  # the directions are all there are
-    else:  # rows @ rows.T has the eigenvalues of rows.T @ rows, and 0
-        values, samples = torch.linalg.eigh(rows.T @ rows / (m - 1))
-        some = values > values[-1] * r * torch.finfo(rows.dtype).eps
-        values, samples = values[some], samples[:, some]
-        directions, rest = rows @ samples / (values * (m - 1)).sqrt(), shrink**-0.5
-    stretch = ((1 - shrink) * values.clamp(min=0.0) + shrink).clamp(min=_EPS).rsqrt()
-    return directions, stretch, rest
-
-
-def standardised(rows: Tensor) -> Tensor:
-    """(R, M) rows with mean 0 and variance 1 over their M samples; a row that does not vary becomes 0."""
-    centred = rows - rows.mean(1, keepdim=True)
-    deviation = (centred.square().sum(1, keepdim=True) / (rows.shape[1] - 1) + _EPS**2).sqrt()
-    return centred / (deviation + _EPS)
+from napari_medssl.losses.whitening import standardised, zca
 
 
 @in_float32

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_medssl.losses.keys import queue_infonce
 from napari_medssl.losses.pirl import bank_nce, pirl
-from napari_medssl.losses.queue import queue_infonce
 
 
 def _draw(seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,7 +16,7 @@ from napari_medssl.losses.cosine import cosine_regression
 from napari_medssl.losses.logdet import logdet
 from napari_medssl.losses.swav import swapped_prediction
 from napari_medssl.losses.vicreg import vicreg
-from napari_medssl.losses.whitening import w_mse
+from napari_medssl.losses.w_mse import w_mse
 from napari_medssl.losses.zero_cl import zero_cl, zero_fcl, zero_icl
 
 Loss = Callable[[Tensor, Tensor], Tensor]

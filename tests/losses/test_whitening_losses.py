@@ -10,8 +10,9 @@ from torch import Tensor
 
 from napari_medssl.errors import SettingsError
 from napari_medssl.losses.arb import arb
-from napari_medssl.losses.whitening import w_mse, whiten
-from napari_medssl.losses.zero_cl import standardised, zca, zero_cl, zero_fcl, zero_icl
+from napari_medssl.losses.w_mse import w_mse
+from napari_medssl.losses.whitening import standardised, whiten, zca
+from napari_medssl.losses.zero_cl import zero_cl, zero_fcl, zero_icl
 
 
 def _views(rows: int = 12, width: int = 4, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:

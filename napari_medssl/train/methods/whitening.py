@@ -7,7 +7,7 @@ from functools import partial
 
 from napari_medssl.errors import SettingsError
 from napari_medssl.losses.arb import arb
-from napari_medssl.losses.whitening import w_mse
+from napari_medssl.losses.w_mse import w_mse
 from napari_medssl.losses.zero_cl import zero_cl, zero_fcl, zero_icl
 from napari_medssl.models.heads import mlp
 from napari_medssl.settings import setting

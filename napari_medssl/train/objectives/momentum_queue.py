@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from napari_medssl.losses.keys import queue_infonce
 from napari_medssl.losses.pirl import pirl
-from napari_medssl.losses.queue import queue_infonce
 from napari_medssl.models.feature_queue import FeatureQueue
 from napari_medssl.models.heads import pooled
 from napari_medssl.models.momentum import MomentumCopy

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from napari_medssl.losses.cosine import cosine_regression
 from napari_medssl.losses.dino import dino
+from napari_medssl.losses.keys import queue_infonce
 from napari_medssl.losses.pirl import pirl
-from napari_medssl.losses.queue import queue_infonce
 from napari_medssl.losses.swav import swapped_prediction
 from napari_medssl.models.heads import mlp
 from napari_medssl.models.momentum import cosine_momentum
