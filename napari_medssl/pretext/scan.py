@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +35,35 @@ class Scan:
         """Voxels along z, y and x."""
         z, y, x = self.image.shape
         return int(z), int(y), int(x)
+
+    # Where processes do not share memory from the start, each loader process gets a pickled copy of all scans. Of those
+    # on disk it is their places; numpy would pickle the voxels.
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: _Mapped.of(value) for name, value in self.__dict__.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({k: v.opened() if isinstance(v, _Mapped) else v for k, v in state.items()})
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """Where the voxels of a memory map lie."""
+
+    file: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
+
+    @staticmethod
+    def of(value: Any) -> Any:
+        """The place of a memory map of a whole array; anything else as it is."""
+        whole = isinstance(getattr(value, "base", None), mmap.mmap)
+        if whole and isinstance(value, np.memmap) and value.filename:
+            return _Mapped(str(value.filename), value.offset, value.shape, value.dtype.str)
+        return value
+
+    def opened(self) -> np.ndarray:
+        return np.memmap(self.file, np.dtype(self.dtype), "r", self.offset, self.shape)
 
 
 def slice_stack(scan: Scan, z: int, channels: int = 1) -> Tensor:
