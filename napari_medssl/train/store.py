@@ -25,6 +25,8 @@ from napari_medssl.volume import Volume
 
 log = logging.getLogger(__name__)
 
+# Of names: channel; sequence; time; any word.
+_TAILS = (r"_\d{4}$", r"[_-](t[12][a-z]*|pdw?|flair|adc|dwi|swi)$", r"_((frame|phase|time)\d+|4d)$", r"_[a-z]+$")
 _VERSION = 1  # of the prepared form; part of the key
 
 
@@ -103,7 +105,8 @@ def subject_of(name: str) -> str:
     """The person of a scan, from its file name, so that two scans of one person stay on one side of a split.
 
     The entity `sub-...` where there is one (BIDS); otherwise the name without a channel number (`_0000`, nnU-Net) and
-    without a last word of letters (phase, sequence, visit), as long as a number stays in what is left.
+    without a last word that names a sequence (`_t1ce`, `-T2`), a time (`_frame01`) or, being all letters, a phase or
+    visit, as long as a number stays in what is left.
 
     >>> [subject_of(n) for n in ("sub-07_T1w.nii.gz", "SC-HF-I-01_ED.nii.gz", "chaos_t2_01.nii.gz", "CT_AVM.nii.gz")]
     ['sub-07', 'SC-HF-I-01', 'chaos_t2_01', 'CT_AVM']
@@ -111,8 +114,8 @@ def subject_of(name: str) -> str:
     stem = re.sub(r"\.(nii\.gz|nii|nrrd|mha|mhd|npz|mgz|mgh|dcm)$", "", name, flags=re.IGNORECASE)
     if found := re.match(r"sub-[0-9A-Za-z]+", stem):
         return found.group()
-    for tail in (r"_\d{4}$", r"_[A-Za-z]+$"):
-        shorter = re.sub(tail, "", stem)
+    for tail in _TAILS:
+        shorter = re.sub(tail, "", stem, flags=re.IGNORECASE)
         if re.search(r"\d", shorter):
             stem = shorter
     return stem

@@ -150,6 +150,12 @@ def test_dicom_folders_become_one_case_per_series(shared_data: Path) -> None:
         ("chris_t1.nii.gz", "chris_t1"),
         ("MR_Gd.nii.gz", "MR_Gd"),
         ("img_0001.nii", "img_0001"),
+        ("BraTS20_Training_001_t1ce.nii.gz", "BraTS20_Training_001"),
+        ("BraTS20_Training_001_flair.nii.gz", "BraTS20_Training_001"),
+        ("BraTS-GLI-00005-000-t2w.nii.gz", "BraTS-GLI-00005-000"),
+        ("IXI002-Guys-0828-T1.nii.gz", "IXI002-Guys-0828"),
+        ("patient001_frame12.nii.gz", "patient001"),
+        ("patient001_4d.nii.gz", "patient001"),
     ],
 )
 def test_subject_of_a_name(name: str, subject: str) -> None:
