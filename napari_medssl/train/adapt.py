@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from napari_medssl.errors import SettingsError
-from napari_medssl.oneshot.episodes import EpisodeSettings
 from napari_medssl.oneshot.superpixels import SuperpixelSettings
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.pretext.task import Example
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.settings import check, setting
 from napari_medssl.train.dataset import Case, frame_volume
+from napari_medssl.train.episodes.episode_source import EpisodeSettings
 from napari_medssl.train.episodes.superpixel_episodes import SuperpixelEpisodes
 from napari_medssl.train.loader import collate, to_device
 from napari_medssl.train.objectives.superpixel_matching import SuperpixelMatching

@@ -38,9 +38,9 @@ class PseudoMasks:
             found = self._kept[scan, z] = _small(self._stored(scan.image, z))
         return found
 
-    def planes(self, scan: Scan) -> Planes:
+    def planes(self, scan: Scan) -> ScanPlanes:
         """All maps of a scan, each cut when it is asked for."""
-        return Planes(self, scan)
+        return ScanPlanes(self, scan)
 
     def _stored(self, image: npt.NDArray[np.uint8], z: int) -> npt.NDArray[np.integer]:
         plane = np.ascontiguousarray(image[z])
@@ -61,7 +61,7 @@ class PseudoMasks:
 
 
 @dataclass(frozen=True)
-class Planes:
+class ScanPlanes:
     """The superpixel maps of one scan, by slice number."""
 
     masks: PseudoMasks

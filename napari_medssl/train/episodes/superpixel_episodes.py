@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_medssl.errors import SettingsError
-from napari_medssl.oneshot.episodes import EpisodeSettings, EpisodeSource, EpisodeVolume
 from napari_medssl.oneshot.superpixels import SuperpixelSettings
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.pretext.task import Example
+from napari_medssl.train.episodes.episode_source import EpisodeSettings, EpisodeSource, EpisodeVolume
 from napari_medssl.train.episodes.pseudo_masks import PseudoMasks
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from napari_medssl.oneshot.episodes import EpisodeSettings
 from napari_medssl.oneshot.superpixels import SuperpixelSettings
 from napari_medssl.settings import setting
+from napari_medssl.train.episodes.episode_source import EpisodeSettings
 from napari_medssl.train.episodes.superpixel_episodes import SuperpixelEpisodes, parse_labels
 from napari_medssl.train.method import Method, Recipe, add_method
 from napari_medssl.train.methods.ingredients.slice_encoder import starting_encoder

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from napari_medssl.errors import SupportError
+from napari_medssl.losses.cross_entropy import weighted_cross_entropy
 from napari_medssl.losses.float32 import in_float32
-from napari_medssl.oneshot.episodes import Episode, EpisodeSettings, episode_loss
+from napari_medssl.oneshot.cowpro import learn_prototypes, score_logits, upsample
+from napari_medssl.oneshot.prototype_settings import PrototypeSettings, ThresholdMode, threshold_mode
 from napari_medssl.pretext.task import Example
+from napari_medssl.train.episodes.episode_source import Episode, EpisodeSettings
 from napari_medssl.train.objective import Objective
 
 
@@ -55,3 +60,68 @@ def _episode_losses(
         "cyclic": torch.stack([x.cyclic.detach() for x in found]).mean(),
         "dice": features.new_tensor([x.dice for x in found]).mean(),
     }
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeLoss:
+    """total = ssl + cyclic, scalars. dice: of the query's prediction. cyclic is 0 when the prediction was empty."""
+
+    total: Tensor
+    ssl: Tensor
+    cyclic: Tensor
+    dice: float
+
+
+def episode_loss(
+    support: Tensor, query: Tensor, episode: Episode, settings: EpisodeSettings, *, stride: int = 8
+) -> EpisodeLoss:
+    """Loss of one episode from the encoder's features.
+
+    support, query: (D, h, w) features of the episode's slices.
+
+    Source: thesis equations 7.12 to 7.14. Forward: the support's mask finds the query's. Cyclic consistency: the
+    query with its *predicted* mask must find the support's mask. The prediction is arg-maxed at image resolution, so
+    no gradient passes through the mask, resized and pooled like any other mask, and gives local prototypes where it
+    fills more than 0.95 of a cell, whatever the main threshold is; when it fills none the global prototype alone is
+    left, and an empty (or full) prediction skips the term (B7-18). The cyclic cross-entropy is unweighted as
+    printed (B7-17).
+    """
+    prototypes = settings.prototypes
+    size = (episode.query_mask.shape[0], episode.query_mask.shape[1])
+    weights = (settings.background_weight, settings.foreground_weight)
+    mode = threshold_mode(prototypes)
+    logits = _logits(support, episode.support_mask, query, prototypes, mode, stride, size)
+    ssl = weighted_cross_entropy(logits, episode.query_mask[None], weights)
+    predicted = logits.detach().argmax(1)[0].float()
+    cyclic = ssl.new_zeros(())
+    if settings.cyclic != "off" and 0 < int(predicted.sum()) < predicted.numel():
+        strict = _with_threshold(prototypes, settings.cyclic_threshold)
+        try:
+            back = _logits(query, predicted, support, strict, "fixed", stride, size)
+        except SupportError:  # all but a few pixels of the slice, and those lie between the cells: as good as full
+            return EpisodeLoss(ssl, ssl, cyclic, _dice(predicted, episode.query_mask))
+        pair = weights if settings.cyclic == "weighted" else (1.0, 1.0)
+        cyclic = weighted_cross_entropy(back, episode.support_mask[None], pair)
+    return EpisodeLoss(ssl + cyclic, ssl, cyclic, _dice(predicted, episode.query_mask))
+
+
+def _logits(
+    support: Tensor,
+    mask: Tensor,
+    query: Tensor,
+    settings: PrototypeSettings,
+    mode: ThresholdMode,
+    stride: int,
+    size: tuple[int, int],
+) -> Tensor:
+    found = learn_prototypes(support[None], mask[None], settings, mode=mode, stride=stride)
+    return upsample(score_logits(query[None], found, settings), size)
+
+
+def _with_threshold(settings: PrototypeSettings, threshold: float) -> PrototypeSettings:
+    return replace(settings, fixed_threshold=threshold)
+
+
+def _dice(predicted: Tensor, target: Tensor) -> float:
+    total = float(predicted.sum() + target.sum())
+    return 2.0 * float((predicted * target).sum()) / total if total else 1.0

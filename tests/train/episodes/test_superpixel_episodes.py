@@ -1,4 +1,4 @@
-"""CoWPro's task on prepared scans; what an episode is lies in the tests of `oneshot.episodes`."""
+"""CoWPro's task on prepared scans; what an episode is lies in the tests of `episode_source`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from napari_medssl.errors import SettingsError
-from napari_medssl.oneshot.episodes import EpisodeSettings
 from napari_medssl.oneshot.superpixels import SuperpixelSettings
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.samples.phantom import phantom
+from napari_medssl.train.episodes.episode_source import EpisodeSettings
 from napari_medssl.train.episodes.superpixel_episodes import SuperpixelEpisodes, parse_labels
 from napari_medssl.train.loader import collate
 
