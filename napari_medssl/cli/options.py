@@ -40,7 +40,9 @@ class Option:
             return "true | false"
         low, high = ("" if v is None else f"{v:g}" for v in (self.ge, self.le))
         kind = getattr(self.hint, "__name__", str(self.hint))
-        return f"{kind} {low}..{high}".rstrip(" .") if low or high else kind
+        if low and high:
+            return f"{kind} {low}..{high}"
+        return f"{kind} from {low}" if low else f"{kind} up to {high}" if high else kind
 
 
 def options(kind: type, *, prefix: str = "", base: Any = None) -> Iterator[Option]:

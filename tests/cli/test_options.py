@@ -47,7 +47,7 @@ def test_assignments_are_parsed_by_type():
     ("text", "message"),
     [
         ("count", "has no '='"),
-        ("count=two", r"count cannot be 'two'; it takes int 1"),
+        ("count=two", r"count cannot be 'two'; it takes int from 1"),
         ("count=0", "count is 0; it must"),
         ("inner.mirror=perhaps", r"it takes true \| false"),
         ("method=x", r"it takes auto \| panet"),
