@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from napari_medssl.errors import FormatError
+from napari_medssl.io.folders import try_folder
 
 
 def check_outputs(outputs: Iterable[Path], *, inputs: Iterable[Path] = (), force: bool = False) -> None:
@@ -25,13 +25,4 @@ def check_outputs(outputs: Iterable[Path], *, inputs: Iterable[Path] = (), force
         if path.exists() and not force:
             raise FormatError(f"{path} exists already; add --force to replace it, or give another name")
     for folder in dict.fromkeys(path.parent for path in wanted):
-        _try_folder(folder)
-
-
-def _try_folder(folder: Path) -> None:
-    """Raise FormatError when no file can be made in `folder`; permission bits do not tell of read-only disks."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise FormatError(f"cannot write into the folder {folder} ({error.strerror}); choose another folder") from error
+        try_folder(folder)

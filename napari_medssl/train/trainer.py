@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from napari_medssl.errors import SettingsError
+from napari_medssl.io.folders import make_folder
 from napari_medssl.models.bundle import module_bundle, save_bundle
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.pretext.task import Example
@@ -25,7 +26,7 @@ from napari_medssl.progress import Progress, Steps
 from napari_medssl.settings import check, to_dict
 from napari_medssl.train.checkpoint import RunState, resume_run, save_run
 from napari_medssl.train.curves import Curves
-from napari_medssl.train.dataset import Case, data_facts
+from napari_medssl.train.dataset import Case
 from napari_medssl.train.distributed import barrier, is_main, main_process_first, mean_over_ranks, world
 from napari_medssl.train.divergence import Watch
 from napari_medssl.train.events import open_events
@@ -81,12 +82,12 @@ def pretrain(
     cases = [c for c in cases if c.labels is not None] if chosen.labels else cases
     if not cases:
         raise SettingsError(f"{method} learns from labels and no scan has a label map; see `medssl pretrain --list`")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with main_process_first():  # the others find the prepared scans in the cache
         scans = yield from load_scans(
             cases, grid_of(settings), cache=cache or out / "scans", bad_files=settings.run.bad_files
         )
-    return (yield from train_on(scans, out, chosen, settings, device=device, data=data_facts(cases)))
+    return (yield from train_on(scans, out, chosen, settings, device=device))
 
 
 def train_on(
@@ -96,15 +97,14 @@ def train_on(
     settings: Any,
     *,
     device: torch.device | str = "cpu",
-    data: dict[str, list[str]] | None = None,
 ) -> Steps[Path]:
     """As `pretrain`, on scans that are already prepared on the method's grid."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     run = _Run(scans, out, method, settings, torch.device(device))
     yield from run.steps()
     path = out / f"{run.recipe.role}.safetensors"
     if is_main():
-        bundle = module_bundle(run.recipe.role, run.recipe.encoder_name, run.recipe.objective.encoder, run.card(data))
+        bundle = module_bundle(run.recipe.role, run.recipe.encoder_name, run.recipe.objective.encoder, run.card())
         save_bundle(path, bundle)
     barrier()
     return path
@@ -169,7 +169,7 @@ class _Run:
         self._save()
         self.recipe.objective.eval()
 
-    def card(self, data: dict[str, list[str]] | None) -> dict[str, Any]:
+    def card(self) -> dict[str, Any]:
         """What a user of the weights must know: method, source, settings, data and the last numbers."""
         facts = {k: round(v, 5) for k, v in self.last.items()}
         return {
@@ -179,7 +179,7 @@ class _Run:
             "settings": to_dict(self.settings),
             "normalisation": "intensity window of the scan (1st to 99th percentile, or the CT window) to [0, 1]",
             "run": {"steps": self.step, "seconds": round(self._seconds(), 1), "processes": self.world, **facts},
-            "data": data or {},
+            "data": _names_by_data_set([*self.scans, *self.aside]),
             "data_hash": self.digest,
             "kept_aside": sorted({s.name for s in self.aside}),
         }
@@ -318,6 +318,14 @@ class _Run:
         self.epoch_steps = facts["epoch_steps"]
         self.watch.restore(facts["watch"])
         self.precision.scaler.load_state_dict(facts["scaler"])
+
+
+def _names_by_data_set(scans: Sequence[Scan]) -> dict[str, list[str]]:
+    """Of what was really read, for the model card."""
+    names: dict[str, list[str]] = {}
+    for scan in scans:
+        names.setdefault(scan.group, []).append(scan.name)
+    return {group: sorted(names[group]) for group in sorted(names)}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -32,23 +32,22 @@ class TrainingRequest:
     def steps(self) -> Steps[Path]:
         """Read, train and save; gives the weights file. Loads torch: for a worker."""
         from napari_medssl.engine.device import choose_device
-        from napari_medssl.train.dataset import cases_in, data_facts
+        from napari_medssl.io.folders import make_folder
+        from napari_medssl.train.dataset import cases_in
         from napari_medssl.train.store import grid_of, load_scans, prepare_volume
         from napari_medssl.train.trainer import train_on
 
         device = choose_device(self.device)
         grid = grid_of(self.settings)
-        self.out.mkdir(parents=True, exist_ok=True)
+        make_folder(self.out)
         scans = []
         for i, scan in enumerate(self.open_scans):
             yield Progress(i, len(self.open_scans), f"preparing {scan.name}")
             scans.append(prepare_volume(scan.volume(), grid, name=scan.name, group=OPEN_SCANS))
-        facts = {OPEN_SCANS: [scan.name for scan in self.open_scans]} if self.open_scans else {}
         if self.folders:
             cases = cases_in(self.folders)
             scans += yield from load_scans(cases, grid, cache=self.out / "scans", bad_files=self.settings.run.bad_files)
-            facts |= data_facts(cases)
-        return (yield from train_on(scans, self.out, self.method, self.settings, device=device, data=facts))
+        return (yield from train_on(scans, self.out, self.method, self.settings, device=device))
 
 
 def training_request(
