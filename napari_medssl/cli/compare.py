@@ -39,7 +39,9 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
     from napari_medssl.bench.contest import ContestSettings, contest_steps
     from napari_medssl.cli.options import settings_from
     from napari_medssl.cli.settings_list import list_settings
+    from napari_medssl.cli.training import follow_training
     from napari_medssl.engine.device import choose_device
+    from napari_medssl.io.folders import make_folder
 
     if args.list_settings:
         return list_settings(console, ContestSettings)
@@ -47,8 +49,9 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
         console.problem("compare needs METHODS, --data DIR, --judge DIR and --out DIR; see medssl compare --help")
         return 2
     settings = settings_from(ContestSettings, file=args.settings, assignments=args.set)
-    args.out.mkdir(parents=True, exist_ok=True)
-    entries = console.follow(
+    make_folder(args.out)
+    entries, _ = follow_training(
+        console,
         contest_steps(
             args.methods,
             args.data,
@@ -59,7 +62,9 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
             exam_table=args.exams,
             exclude=args.exclude,
             only=args.only,
-        )
+        ),
+        args.out,
+        limit_minutes=settings.minutes,
     )
     head = ("method", "family", "", "steps", "organs, k-NN", "organs, probe", "95 % seeds", "exams", "one-shot")
     console.table(head, [_row(e) for e in entries], left=3)

@@ -20,6 +20,7 @@ class Console:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
+        self._bar_shown = False
 
     def say(self, text: str = "") -> None:
         """A line of the result."""
@@ -27,7 +28,13 @@ class Console:
 
     def remark(self, text: str) -> None:
         """Something worth knowing that is no result, such as what had to be assumed."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        if self._bar_shown:
+            from tqdm import tqdm
+
+            tqdm.write(f"note: {text}", file=sys.stderr)  # above the bar, not into it
+        else:
             sys.stderr.write(f"note: {text}\n")
 
     def problem(self, text: str) -> None:
@@ -48,12 +55,15 @@ class Console:
         """
         from napari_medssl.progress import finish
 
-        with _Bar(show=not self.quiet and sys.stderr.isatty()) as bar:
+        self._bar_shown = not self.quiet and sys.stderr.isatty()
+        with _Bar(show=self._bar_shown) as bar:
             try:
                 return finish(steps, bar.update)
             except KeyboardInterrupt:
                 steps.close()
                 raise
+            finally:
+                self._bar_shown = False
 
 
 class _Bar:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.epilog = (
-        "A run found in --out is continued. Ctrl-C loses at most the steps since the last saved state.\n"
+        "A run found in --out is continued, with the same settings and data; run.steps may grow. Ctrl-C ends a run\n"
+        "after the step it is at and saves its state; a second Ctrl-C ends it at once, at the last saved state.\n"
         "Several GPUs or machines: torchrun --nproc-per-node N -m napari_medssl pretrain METHOD DATA --out DIR"
     )
     parser.add_argument("method", nargs="?", help="how to train; --list names all methods")
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
 
     method = find_method(args.method)
     if args.list_settings:
-        return list_settings(console, method.settings)
+        return list_settings(console, method.settings, base=method.small if args.small else None)
     if not args.data or args.out is None:
         console.problem(f"pretrain {args.method} also needs DATA and --out DIR; see medssl pretrain --help")
         return 2
@@ -58,31 +59,38 @@ def _train(args: argparse.Namespace, console: Console, method: Method) -> None:
     import hashlib
     import time
 
+    from napari_medssl.cli.training import follow_training
     from napari_medssl.engine.device import choose_device
+    from napari_medssl.io.folders import make_folder
+    from napari_medssl.models.bundle import load_bundle
     from napari_medssl.report import environment, report_path, write_report
     from napari_medssl.settings import to_dict
     from napari_medssl.train import distributed
-    from napari_medssl.train.dataset import cases_in, data_facts
+    from napari_medssl.train.dataset import cases_in
     from napari_medssl.train.trainer import pretrain
 
     settings = _settings(args, method)
     cases = cases_in(args.data, exclude=tuple(args.exclude))
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     device = distributed.init_from_environment(choose_device(args.device))
     console.quiet |= not distributed.is_main()
     start = time.perf_counter()
     try:
         _advise(console, method, settings)
-        weights = console.follow(pretrain(cases, args.out, method.name, settings, device=device, cache=args.cache))
+        steps = pretrain(cases, args.out, method.name, settings, device=device, cache=args.cache)
+        weights, notes = follow_training(console, steps, args.out, limit_minutes=settings.run.max_minutes)
         main = distributed.is_main()
     finally:
         distributed.shutdown()
     if not main:
         return
     report = {**environment(), "command": ["medssl", *args.argv], "method": method.name, "settings": to_dict(settings)}
-    report |= {"seed": settings.run.seed, "data": data_facts(cases), "seconds": round(time.perf_counter() - start, 1)}
+    card = load_bundle(weights).card
+    report |= {"seed": settings.run.seed, "data": card["data"], "notes": notes, "run": card["run"]}
+    report["seconds"] = round(time.perf_counter() - start, 1)
     report["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     write_report(report_path(weights), report)
+    console.say(_summary(card["run"]))
     console.say(f"written: {weights}")
     console.say(_next_command(method, weights))
 
@@ -98,6 +106,11 @@ def _advise(console: Console, method: Method, settings: Any) -> None:
             raise SettingsError(str(finding))
         if finding.level == "warn":
             console.remark(str(finding))
+
+
+def _summary(run: dict[str, Any]) -> str:
+    numbers = ", ".join(f"{name} {run[name]:.3g}" for name in ("loss", "accuracy", "knn") if name in run)
+    return f"trained: {run['steps']} steps in {run['seconds']:.0f} s" + (f", {numbers}" if numbers else "")
 
 
 def _next_command(method: Method, weights: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -48,9 +49,15 @@ def make_loader(examples: Examples, numbers: Iterable[list[int]], *, workers: in
         num_workers=workers,
         pin_memory=pinned,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_ctrl_c,
         generator=torch.Generator(),  # for the seeds of the workers, which nobody uses; not the caller's generator
     )
     return iter(loader)
+
+
+def _leave_ctrl_c(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; a run that wants to end after its step still needs its batch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def collate(examples: Sequence[Example]) -> Example:

@@ -1,19 +1,27 @@
 """`medssl pretrain` ends with weights that `medssl segment` can use, and a report beside them."""
 
 import hashlib
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from napari_medssl.cli import main
+from napari_medssl.cli.console import Console
+from napari_medssl.cli.training import follow_training
 from napari_medssl.io import write
 from napari_medssl.models.bundle import load_bundle
+from napari_medssl.progress import Progress
 from napari_medssl.samples.phantom import phantom
 from napari_medssl.train.curves import read_curves
+from napari_medssl.train.trainer import TrainingProgress
 
 SMALL = ["--small", "--set", "run.save_every=1", "--set", "run.log_every=1", "--set", "run.batch=4"]
 
@@ -125,3 +133,78 @@ def test_torchrun_trains_with_the_command(scans, tmp_path):
     assert done.stdout.count("written:") == 1  # one of the processes speaks
     card = load_bundle(tmp_path / "run" / "encoder.safetensors").card
     assert card["run"]["processes"] == 2
+
+
+def _interrupted(scans, out, *more):
+    """Start a long run, send SIGINT once it has logged, and give its return code and what it said."""
+    command = [sys.executable, "-m", "napari_medssl", "pretrain", "rotation", str(scans), "--out", str(out)]
+    settings = ["--device", "cpu", "--small", "--set", "run.steps=100000", "--set", "run.log_every=1", *more]
+    surroundings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*command, *settings], stderr=subprocess.PIPE, text=True, env=surroundings) as process:
+        end = time.monotonic() + 120
+        while len(read_curves(out / "log.csv")) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(scans, tmp_path, workers):
+    out = tmp_path / "run"
+    code, said = _interrupted(scans, out, "--set", f"run.workers={workers}")
+    assert code == 130
+    assert "stopping after this step" in said
+    assert f"the same command goes on with what is in {out}" in said
+    with safe_open(str(out / "state.safetensors"), framework="pt") as f:
+        step = json.loads(f.metadata()["run"])["step"]
+    assert step == max(read_curves(out / "log.csv"))  # nothing is lost
+
+
+def test_a_damaged_scan_is_named_and_not_claimed(scans, tmp_path, capsys):
+    (scans / "broken.nii.gz").write_bytes(b"no scan")
+    arguments = ["pretrain", "rotation", scans, "--out", tmp_path / "run", "--device", "cpu", *SMALL]
+    assert main([*map(str, arguments), "--set", "run.steps=1"]) == 0
+    said = capsys.readouterr()
+    assert "note: left out" in said.err
+    assert "broken.nii.gz" in said.err
+    assert "trained: 1 steps in" in said.out
+    report = json.loads((tmp_path / "run" / "encoder.report.json").read_text())
+    assert report["data"] == {"scans": ["p0.nii.gz", "p1.nii.gz"]}
+    assert ["broken.nii.gz" in note for note in report["notes"]] == [True]
+    assert load_bundle(tmp_path / "run" / "encoder.safetensors").card["data"] == report["data"]
+
+
+def test_a_run_of_hours_is_announced_once(capsys, monkeypatch):
+    clock = itertools.count(0.0, 100.0)
+    monkeypatch.setattr("napari_medssl.cli.training.time.monotonic", lambda: next(clock))
+
+    def steps():
+        yield Progress(0, 2, "reading")
+        for done in range(1, 5):
+            yield TrainingProgress(done, 1000, "training")
+        return "weights"
+
+    def announced(**more):
+        assert follow_training(Console(), steps(), Path("run"), **more) == ("weights", [])
+        return capsys.readouterr().err.splitlines()
+
+    (line,) = announced()
+    assert "a step takes 100.0 s here, so the 998 to come take about 28 hours; --small" in line
+    assert announced(limit_minutes=5.0) == []
+
+
+def test_the_small_settings_are_listed(capsys):
+    assert main(["pretrain", "simclr", "--list-settings", "--small"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert rows["run.batch"].split()[1] == "8"
+    assert "int from 1" in rows["run.batch"]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(scans, tmp_path, capsys):
+    (tmp_path / "run").write_text("")
+    assert rotation(scans, tmp_path / "run", 1) == 1
+    assert "run is a file; give a folder" in capsys.readouterr().err
