@@ -117,6 +117,12 @@ def _series(frames: Sequence[Frame]) -> tuple[Series, ...]:
     return tuple(sorted(made, key=lambda s: (s.number is None, s.number or 0, s.uid)))
 
 
+def patient_of(series: Series) -> str:
+    """The patient's ID as in the first slice's header; "" where it was removed."""
+    with quiet_pydicom():
+        return str(read_header(series.stacks[0].frames[0].path).get("PatientID", "") or "").strip()
+
+
 def choose_series(place: Path, series: Sequence[Series], wanted: str | int | None) -> Series:
     """The series meant by `wanted`: a UID, a number, or an exact description; the only one when it is None.
 

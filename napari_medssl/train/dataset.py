@@ -27,13 +27,14 @@ class Case:
     """One scan on disk with its label map, if any.
 
     image: a file, or a folder of DICOM files. group: the data set it belongs to. series: UID of the DICOM series, for a
-    folder that holds several.
+    folder that holds several. person: whose scan it is, where that is known from more than the file's name.
     """
 
     image: Path
     labels: Path | None
     group: str
     series: str | None = None
+    person: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +101,15 @@ def _single(path: Path) -> Case:
 
 
 def _dicom_series(root: Path) -> list[Case]:
+    from napari_medssl.io.dicom_series import patient_of  # pydicom only where it is needed
+
     folders = sorted({p.parent for p in root.rglob("*") if p.is_file() and looks_like_dicom(p)})
     cases: dict[str, Case] = {}  # by UID: a folder also lists the series of the folders below it
     for folder in reversed(folders):  # the innermost first
         for series in list_series(folder):
-            cases.setdefault(series.uid, Case(folder, None, root.name, series.uid))
+            # Folders are called after series, or alike for everybody: without an ID each is somebody's own.
+            person = patient_of(series) or str(folder)
+            cases.setdefault(series.uid, Case(folder, None, root.name, series.uid, person))
     if not cases:
         raise FormatError(f"no scan ({', '.join(SUFFIXES)} or DICOM series) in {root}")
     return sorted(cases.values(), key=lambda c: (str(c.image), c.series or ""))

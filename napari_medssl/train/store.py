@@ -140,7 +140,7 @@ def _prepared(case: Case, grid: Grid, cache: Path | None) -> Scan:
 
 def _scan(case: Case, image: npt.NDArray[np.uint8], labels: Any, spacing_mm: Sequence[float]) -> Scan:
     z, y, x = spacing_mm
-    return Scan(image, labels, (z, y, x), case.image.name, case.group, subject_of(case.image.name))
+    return Scan(image, labels, (z, y, x), case.image.name, case.group, case.person or subject_of(case.image.name))
 
 
 def _key(case: Case, grid: Grid) -> str:

@@ -13,6 +13,7 @@ from napari_medssl.errors import FormatError
 from napari_medssl.progress import finish
 from napari_medssl.train.dataset import Case, cases_in
 from napari_medssl.train.store import Grid, load_scans, scans_digest, subject_of
+from tests.io.conftest import slice_dataset
 
 
 def write(folder: Path, name: str, shape: tuple[int, int, int], *, label: bool = False) -> Path:
@@ -136,6 +137,26 @@ def test_dicom_folders_become_one_case_per_series(shared_data: Path) -> None:
     scans = finish(load_scans(cases[:1], Grid(size=64)))
     assert scans[0].shape[1:] == (64, 64)
     assert scans[0].shape[0] > 10
+
+
+def test_dicom_series_belong_to_their_patients(tmp_path: Path) -> None:
+    def save(place: str, uid: str, patient: str) -> None:
+        (tmp_path / place).mkdir(parents=True)
+        for k in range(3):
+            pixels = np.full((8, 8), 40 * k, np.int16)
+            tags = {"PatientID": patient, "SeriesInstanceUID": uid}
+            slice_dataset(pixels, (0, 0, 3 * k), **tags).save_as(
+                tmp_path / place / f"{k}.dcm", enforce_file_format=True
+            )
+
+    save("A/T1", "1.1", "P7")
+    save("A/T2", "1.2", "P7")
+    save("B/T1", "1.3", "P8")
+    save("C/T1", "1.4", "")
+    save("D/T1", "1.5", "")
+    subjects = [s.subject for s in finish(load_scans(cases_in([tmp_path]), Grid(size=16)))]
+    assert subjects[:3] == ["P7", "P7", "P8"]
+    assert len(set(subjects)) == 4  # T1 of nobody known is not the T1 of everybody
 
 
 @pytest.mark.parametrize(
