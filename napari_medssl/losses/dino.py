@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from napari_medssl.losses.float32 import in_float32
@@ -30,5 +31,9 @@ def dino(
 
 @in_float32
 def moved_centre(centre: Tensor, teacher: Tensor, *, momentum: float = 0.9) -> Tensor:
-    """(K,) next centre: momentum * centre + (1 - momentum) * mean of the (B, K) teacher scores (Eq. 4)."""
-    return momentum * centre + (1 - momentum) * teacher.detach().mean(0)
+    """(K,) next centre: momentum * centre + (1 - momentum) * mean of the (B, K) teacher scores (Eq. 4).
+
+    Where the mean is not finite the centre stays, or one bad batch would spoil every later one.
+    """
+    seen = teacher.detach().mean(0)
+    return torch.where(seen.isfinite(), momentum * centre + (1 - momentum) * seen, centre)

@@ -29,9 +29,12 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, features: Tensor) -> None:
-        """Put (B, width) embeddings in place of the oldest ones; of more than `size`, the last ones stay."""
+        """Put (B, width) embeddings in place of the oldest ones; of more than `size`, the last ones stay.
+
+        One that is not finite is left out: it would spoil every loss until the queue has turned over.
+        """
         size = len(self.features)
         new = F.normalize(features.detach().to(self.features.dtype), dim=1)[-size:]
         places = (self.position + torch.arange(len(new), device=new.device)) % size
-        self.features[places] = new
+        self.features[places] = torch.where(new.isfinite().all(1, keepdim=True), new, self.features[places])
         self.position.copy_((self.position + len(new)) % size)

@@ -105,6 +105,11 @@ def test_centre_moves_by_a_tenth() -> None:
     assert moved.tolist() == pytest.approx([0.9, 0.3])
 
 
+def test_a_bad_batch_does_not_move_the_centre() -> None:
+    centre = torch.tensor([1.0, 0.0])
+    assert torch.equal(moved_centre(centre, torch.tensor([[torch.nan, torch.inf], [0.0, 4.0]])), centre)
+
+
 def test_autocast_and_order() -> None:
     a, b = _scores(10, dtype=torch.float32), _scores(11, dtype=torch.float32)
     centre = torch.zeros(3)

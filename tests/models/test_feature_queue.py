@@ -64,3 +64,12 @@ def test_the_state_goes_on_where_it_was() -> None:
     for queue in (first, second):
         queue.push(_rows(3, 4))
     assert torch.equal(first(), second())
+
+
+def test_what_is_not_finite_is_left_out() -> None:
+    queue = FeatureQueue(4, 2)
+    queue.push(_rows(0, 4))
+    new = _rows(10, 2)
+    new[0, 0] = torch.nan
+    queue.push(new)
+    assert _holds(queue, torch.cat([_rows(0, 1), _rows(11, 1), _rows(2, 2)]))
