@@ -177,7 +177,7 @@ class _Run:
             "source": self.method.source,
             **self.recipe.facts,
             "settings": to_dict(self.settings),
-            "normalisation": "intensity window of the scan (1st to 99th percentile, or the CT window) to [0, 1]",
+            "normalisation": "intensity window of the scan (0.5th to 99.5th percentile, or the CT window) to [0, 1]",
             "run": {"steps": self.step, "seconds": round(self._seconds(), 1), "processes": self.world, **facts},
             "data": _names_by_data_set([*self.scans, *self.aside]),
             "data_hash": self.digest,

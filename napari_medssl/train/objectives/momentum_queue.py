@@ -25,9 +25,9 @@ class MomentumQueueObjective(Objective):
     A batch has view1 and view2, (B, C, H, W) or (B, C, Z, Y, X). The queue is filled with random directions at first,
     and takes the keys of a batch after their loss, in training only.
 
-    The published shuffling of the batch across GPUs is left out. It keeps queries and keys from knowing each other by
-    the statistics that batch normalisation takes over a GPU's share of the batch. Within one device the order changes
-    no statistics; the default encoder normalises by groups within an image, and the head has no batch normalisation.
+    The published shuffling of the batch across GPUs is left out. It keeps a query and its key from knowing each other
+    by the statistics that batch normalisation takes over a GPU's share of the batch. Here all GPUs normalise together,
+    and each key's statistics come from all keys of the batch; within one device, too, the order would change nothing.
 
     Gives loss, spread of the queries (0: collapsed, 1: spread evenly).
 
