@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFormLayout,
-    QFrame,
-    QGroupBox,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -23,6 +16,7 @@ from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.widgets._choosers import LayerChooser
 from napari_medssl.widgets._engine import DEVICES
 from napari_medssl.widgets._form import SettingsForm, folded
+from napari_medssl.widgets._layout import NOTICE, button, fill_scrolling, group, row, text
 from napari_medssl.widgets._options import OtherScan, SliceRange, is_scan, is_truth
 from napari_medssl.widgets._organs import OrganList
 from napari_medssl.widgets._table import ResultTable
@@ -32,8 +26,6 @@ from napari_medssl.widgets._work import WorkBar
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-NOTICE = "For research only, not for diagnosis."
-
 
 class SegmentPanel(QWidget):
     """Four steps from top to bottom: scan, organs, segment, result."""
@@ -41,29 +33,29 @@ class SegmentPanel(QWidget):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self.image = LayerChooser(viewer, is_scan)
-        self.summary = _text()
+        self.summary = text()
         self.organs = OrganList()
         self.tools = SupportTools(viewer)
-        self.support_text = _text()
-        self.take_button = _button(
+        self.support_text = text()
+        self.take_button = button(
             "Correct this slice", "Copy the result of the slice on show into the support, ready for the brush"
         )
         self.source = LayerChooser(viewer, is_truth, none="(none)")
-        self.use_button = _button("Use this slice", "Copy the slice on show from these labels into the support")
+        self.use_button = button("Use this slice", "Copy the slice on show from these labels into the support")
         self.other = OtherScan(viewer)
         self.range = SliceRange()
         self.form: SettingsForm[SegmentSettings] = SettingsForm(SegmentSettings())
         self.device = QComboBox()
         self.device.addItems(DEVICES)
-        self.segment_button = _button("Segment", "Find the labelled organs in the whole scan")
+        self.segment_button = button("Segment", "Find the labelled organs in the whole scan")
         self.live = QCheckBox("Update while I paint")
         self.probability = QCheckBox("Probability layers")
         self.work = WorkBar()
         self.table = ResultTable()
-        self.undo_button = _button("Undo run", "Show the result before this one")
-        self.redo_button = _button("Redo run", "Show the result after this one")
+        self.undo_button = button("Undo run", "Show the result before this one")
+        self.redo_button = button("Redo run", "Show the result after this one")
         self.truth = LayerChooser(viewer, is_truth, none="(no truth)")
-        self.export_button = _button("Export…", "Save the result on the scan's own grid")
+        self.export_button = button("Export…", "Save the result on the scan's own grid")
         self._arrange()
 
     def detach(self) -> None:
@@ -76,9 +68,9 @@ class SegmentPanel(QWidget):
     def _arrange(self) -> None:
         content = QWidget()
         column = QVBoxLayout(content)
-        column.addWidget(_group("1 · Scan", self.image, self.summary))
+        column.addWidget(group("1 · Scan", self.image, self.summary))
         column.addWidget(
-            _group(
+            group(
                 "2 · Label one slice",
                 self.organs,
                 self.tools,
@@ -87,7 +79,7 @@ class SegmentPanel(QWidget):
             )
         )
         column.addWidget(
-            _group(
+            group(
                 "3 · Segment",
                 self._segment_row(),
                 self.work,
@@ -99,19 +91,11 @@ class SegmentPanel(QWidget):
         truth_row = QFormLayout(truth)
         truth_row.setContentsMargins(0, 0, 0, 0)
         truth_row.addRow("Compare with", self.truth)
-        buttons = _row(self.take_button, self.undo_button, self.redo_button, self.export_button)
-        column.addWidget(_group("4 · Check and correct", self.table, buttons, truth))
-        column.addWidget(_text(NOTICE))
+        buttons = row(self.take_button, self.undo_button, self.redo_button, self.export_button)
+        column.addWidget(group("4 · Check and correct", self.table, buttons, truth))
+        column.addWidget(text(NOTICE))
         column.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
-        self.setMinimumWidth(content.minimumSizeHint().width() + 18)
+        fill_scrolling(self, content)
 
     def _segment_row(self) -> QWidget:
         font = self.segment_button.font()
@@ -121,15 +105,15 @@ class SegmentPanel(QWidget):
         return self.segment_button
 
     def _switches(self) -> QWidget:
-        return _row(self.live, self.probability)
+        return row(self.live, self.probability)
 
     def _existing(self) -> QWidget:
         box = QWidget()
         rows = QFormLayout(box)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.addRow(_text("Labels of this scan, slice by slice:"))
+        rows.addRow(text("Labels of this scan, slice by slice:"))
         rows.addRow(self.source, self.use_button)
-        rows.addRow(_text("A labelled other scan, as it is:"))
+        rows.addRow(text("A labelled other scan, as it is:"))
         rows.addRow(self.other)
         return box
 
@@ -141,34 +125,3 @@ class SegmentPanel(QWidget):
         rows.addRow("Device", self.device)
         rows.addRow(self.form)
         return box
-
-
-def _group(title: str, *widgets: QWidget) -> QGroupBox:
-    box = QGroupBox(title)
-    layout = QVBoxLayout(box)
-    layout.setContentsMargins(6, 6, 6, 6)
-    layout.setSpacing(6)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return box
-
-
-def _row(*widgets: QWidget) -> QWidget:
-    box = QWidget()
-    layout = QHBoxLayout(box)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return box
-
-
-def _text(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button

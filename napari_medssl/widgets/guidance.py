@@ -14,14 +14,9 @@ from qtpy.QtWidgets import (
     QCompleter,
     QDoubleSpinBox,
     QFormLayout,
-    QFrame,
-    QGroupBox,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QLineEdit,
-    QPushButton,
-    QScrollArea,
     QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
@@ -41,6 +36,7 @@ from napari_medssl.volume import Volume
 from napari_medssl.widgets._flowchart import FlowchartExplorer
 from napari_medssl.widgets._form import SettingsForm, folded
 from napari_medssl.widgets._layers import KEY
+from napari_medssl.widgets._layout import button, fill_scrolling, group, row, text
 from napari_medssl.widgets._notify import tell
 from napari_medssl.widgets._pages import advice_page, conflicts_page, method_page, reasons_page
 
@@ -66,13 +62,13 @@ class GuidanceWidget(QWidget):
         self.form: SettingsForm[Question] = SettingsForm(Question())
         self.plans = {name: QCheckBox(text[:1].upper() + text[1:]) for name, text in PLANS.items()}
         self.shapes = {name: QLineEdit() for name in ("pretrain_shape", "finetune_shape")}
-        self.scan_button = _button(
+        self.scan_button = button(
             "From the selected scan", "Take modality, dimensions and slices from the scan's layer"
         )
-        self.problem, self.paradigm = _text(), _text()
+        self.problem, self.paradigm = text(), text()
         self.shortlist = _table(_COLUMNS)
         self.command = QLineEdit()
-        self.copy_button = _button("Copy", "Copy the command that trains this method")
+        self.copy_button = button("Copy", "Copy the command that trains this method")
         self.tabs = QTabWidget()
         self.pages = {name: QTextBrowser() for name in ("Advice", "Reasons", "Conflicts")}
         self.charts = FlowchartExplorer()
@@ -195,34 +191,22 @@ class GuidanceWidget(QWidget):
     def _arrange(self) -> None:
         content = QWidget()
         column = QVBoxLayout(content)
-        facts = (self.scan_button, self.form, _text("A count of -1 is not stated."), self._more())
-        column.addWidget(_group("1 · Your task: state what you know", *facts))
-        command = QWidget()
-        row = QHBoxLayout(command)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.command)
-        row.addWidget(self.copy_button)
+        facts = (self.scan_button, self.form, text("A count of -1 is not stated."), self._more())
+        column.addWidget(group("1 · Your task: state what you know", *facts))
+        command = row(self.command, self.copy_button)
         column.addWidget(
-            _group("2 · Methods to try, from the top", self.problem, self.paradigm, self.shortlist, command)
+            group("2 · Methods to try, from the top", self.problem, self.paradigm, self.shortlist, command)
         )
         for name, browser in self.pages.items():
             self.tabs.addTab(browser, name)
         self.tabs.addTab(self.charts, "Flowcharts")
         self.tabs.addTab(self.systems, "All methods")
         self.tabs.setMinimumHeight(320)
-        column.addWidget(_group("3 · Why", self.tabs), stretch=1)
-        column.addWidget(_text(NOTICE))
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+        column.addWidget(group("3 · Why", self.tabs), stretch=1)
+        column.addWidget(text(NOTICE))
+        fill_scrolling(self, content)
         # Without a policy that wants height napari adds a stretch and the panel gets half the dock.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self.setMinimumWidth(content.minimumSizeHint().width() + 18)
 
     def _more(self) -> QWidget:
         box = QWidget()
@@ -264,36 +248,14 @@ def _table(columns: Sequence[str]) -> QTableWidget:
 
 def _fill(table: QTableWidget, rows: Sequence[Sequence[str]]) -> None:
     table.setRowCount(len(rows))
-    for at, row in enumerate(rows):
-        for column, text in enumerate(row):
-            item = QTableWidgetItem(text)
-            item.setToolTip(text)
+    for at, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
+            item = QTableWidgetItem(cell)
+            item.setToolTip(cell)
             table.setItem(at, column, item)
-
-
-def _group(title: str, *widgets: QWidget) -> QGroupBox:
-    box = QGroupBox(title)
-    layout = QVBoxLayout(box)
-    layout.setContentsMargins(6, 6, 6, 6)
-    layout.setSpacing(6)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return box
-
-
-def _text(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label
 
 
 def _bold(label: QLabel) -> None:
     font = label.font()
     font.setBold(True)
     label.setFont(font)
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button

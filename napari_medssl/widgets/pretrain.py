@@ -5,19 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
     QFormLayout,
-    QFrame,
-    QGroupBox,
-    QLabel,
     QLineEdit,
     QListWidget,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -28,9 +23,9 @@ from napari_medssl.progress import Progress, Steps
 from napari_medssl.widgets._curve_plot import Curve, CurvePlot
 from napari_medssl.widgets._engine import DEVICES, EngineHandle, engine_for
 from napari_medssl.widgets._form import SettingsForm, folded
+from napari_medssl.widgets._layout import NOTICE, fill_scrolling, group, text
 from napari_medssl.widgets._notify import tell, tell_error
 from napari_medssl.widgets._options import is_scan
-from napari_medssl.widgets._panel import NOTICE
 from napari_medssl.widgets._scan import Scan, scan_of
 from napari_medssl.widgets._training import training_request
 from napari_medssl.widgets._work import WorkBar
@@ -109,13 +104,13 @@ class PretrainWidget(QWidget):
     def _make_controls(self) -> None:
         self.use_open = QCheckBox("Scans that are open")
         self.use_open.setChecked(True)
-        self.scan_text = _text()
+        self.scan_text = text()
         self.folder_list = QListWidget()
         self.folder_list.setMaximumHeight(64)
         self.add_button = QPushButton("Add folder…")
         self.remove_button = QPushButton("Remove")
         self.method_box = QComboBox()
-        self.method_text = _text("Loading the methods…")
+        self.method_text = text("Loading the methods…")
         self.small = QCheckBox("Small: minutes on a laptop")
         self.small.setChecked(True)
         self.form: SettingsForm[Any] | None = None
@@ -131,7 +126,7 @@ class PretrainWidget(QWidget):
         self.work.cancel_button.setText("Stop")
         self.work.cancel_button.setToolTip("The state is saved; Train goes on from it")
         self.loss_plot, self.quality_plot = CurvePlot("step"), CurvePlot("step")
-        self.result_text = _text()
+        self.result_text = text()
         self.use_button = QPushButton("Use for one-shot segmentation")
         self.use_button.setVisible(False)
 
@@ -139,30 +134,22 @@ class PretrainWidget(QWidget):
         content = QWidget()
         column = QVBoxLayout(content)
         column.addWidget(
-            _group("1 · Scans", self.use_open, self.scan_text, self.folder_list, self.add_button, self.remove_button)
+            group("1 · Scans", self.use_open, self.scan_text, self.folder_list, self.add_button, self.remove_button)
         )
         QVBoxLayout(self.form_place).setContentsMargins(0, 0, 0, 0)
         settings = folded("Settings", self.form_place)
-        column.addWidget(_group("2 · Method", self.method_box, self.method_text, self.small, settings))
+        column.addWidget(group("2 · Method", self.method_box, self.method_text, self.small, settings))
         place = QWidget()
         rows = QFormLayout(place)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addRow("Run folder", self.out)
         rows.addRow("", self.out_button)
         rows.addRow("Device", self.device)
-        column.addWidget(_group("3 · Train", place, self.train_button, self.loading, self.work))
-        column.addWidget(_group("4 · Curves", self.loss_plot, self.quality_plot, self.result_text, self.use_button))
-        column.addWidget(_text(NOTICE))
+        column.addWidget(group("3 · Train", place, self.train_button, self.loading, self.work))
+        column.addWidget(group("4 · Curves", self.loss_plot, self.quality_plot, self.result_text, self.use_button))
+        column.addWidget(text(NOTICE))
         column.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
-        self.setMinimumWidth(content.minimumSizeHint().width() + 18)
+        fill_scrolling(self, content)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def _connect(self) -> None:
@@ -259,19 +246,3 @@ def _load_methods() -> Steps[dict[str, Method]]:
     from napari_medssl.train.method import all_methods  # brings torch: seconds, so only in the worker thread
 
     return all_methods()
-
-
-def _group(title: str, *widgets: QWidget) -> QGroupBox:
-    box = QGroupBox(title)
-    layout = QVBoxLayout(box)
-    layout.setContentsMargins(6, 6, 6, 6)
-    layout.setSpacing(6)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return box
-
-
-def _text(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label
