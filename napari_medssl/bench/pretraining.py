@@ -18,11 +18,12 @@ from napari_medssl.pretext.scan import Scan
 from napari_medssl.pretext.task import Example
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.samples.phantom import phantom
+from napari_medssl.train.grid import grid_of
 from napari_medssl.train.loader import Examples, collate, to_device
 from napari_medssl.train.method import Recipe, find_method
 from napari_medssl.train.optimisers import make_optimiser
 from napari_medssl.train.precision import Precision
-from napari_medssl.train.store import grid_of, prepare_volume
+from napari_medssl.train.store import prepare_volume
 from napari_medssl.train.trainer import TrainingProgress, build_recipe, train_on
 
 _STEPS, _WARM_UP = 12, 3

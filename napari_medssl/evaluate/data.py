@@ -13,7 +13,8 @@ from napari_medssl.evaluate.candidate import Candidate
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.progress import Steps
 from napari_medssl.train.dataset import Case
-from napari_medssl.train.store import Grid, load_scans
+from napari_medssl.train.grid import Grid
+from napari_medssl.train.store import load_scans
 
 
 def load_for(

@@ -19,13 +19,14 @@ from napari_medssl.pretext.scan import Scan
 from napari_medssl.pretext.task import Example
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.settings import check, setting
-from napari_medssl.train.dataset import Case, frame_volume
 from napari_medssl.train.episodes.episode_source import EpisodeSettings
 from napari_medssl.train.episodes.superpixel_episodes import SuperpixelEpisodes
+from napari_medssl.train.grid import Grid
 from napari_medssl.train.loader import collate, to_device
 from napari_medssl.train.objectives.superpixel_matching import SuperpixelMatching
 from napari_medssl.train.optimisers import COWPRO, make_optimiser
 from napari_medssl.train.schedules import rate
+from napari_medssl.train.store import prepare_volume
 from napari_medssl.volume import Volume
 
 _CLIP_NORM = 1.0  # a single odd episode must not undo what was learned before
@@ -81,7 +82,8 @@ def adapt_encoder(
     if next(encoder.parameters(), None) is None:
         raise SettingsError(f"the encoder {type(encoder).__name__!r} has nothing to train; choose slice-resnet")
     copied: Any = copy.deepcopy(encoder).to(device).requires_grad_(True)
-    scans = [_scan(volume, copied.input_size) for volume in volumes]
+    grid = Grid(size=copied.input_size)
+    scans = [prepare_volume(v, grid, name=(v.source or Path("scan")).name, group="") for v in volumes]
     task = SuperpixelEpisodes(settings.episodes, settings.superpixels, context=copied.in_slices, stride=copied.stride)
     objective = SuperpixelMatching(copied, settings.episodes, freeze_norm=True)
     before = held_out_dice(objective, task, scans, settings)
@@ -128,9 +130,3 @@ def _episode(
 ) -> Example:
     example = collate([task.draw(scans, np.random.default_rng(seed))])
     return task.prepare(to_device(example, next(objective.parameters()).device))
-
-
-def _scan(volume: Volume, size: int) -> Scan:
-    name = (volume.source or Path("scan")).name
-    framed = frame_volume(Case(Path(name), None, ""), volume, None, size)
-    return Scan(framed.image, None, (framed.spacing_z_mm, framed.pixel_mm, framed.pixel_mm), name, "", name)

@@ -1,4 +1,4 @@
-"""Labelled and unlabelled volumes: where they are, and as framed 8-bit slices."""
+"""Labelled and unlabelled scans: where they are on disk."""
 
 from __future__ import annotations
 
@@ -7,16 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from napari_medssl.errors import FormatError
-from napari_medssl.intensity import to_unit, window_limits
 from napari_medssl.io import list_series
 from napari_medssl.io.formats import looks_like_dicom
-from napari_medssl.models.features import SliceFrame
-from napari_medssl.models.slices import into_frame, make_frame
-from napari_medssl.volume import Volume
 
 _LABEL_WORDS = {"seg", "segmentation", "msk", "mask", "labels", "labelmap"}
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".npz")
@@ -35,22 +28,6 @@ class Case:
     group: str
     series: str | None = None
     person: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class FramedVolume:
-    """A volume as framed slices.
-
-    image: (Z, S, S) uint8, the intensity window spread over 0..255.
-    labels: (Z, S, S) uint8 or None when unlabelled.
-    spacing_z_mm: distance of neighbouring slices. pixel_mm: side of a framed pixel.
-    """
-
-    case: Case
-    image: np.ndarray
-    labels: np.ndarray | None
-    spacing_z_mm: float
-    pixel_mm: float
 
 
 def collect_cases(roots: Iterable[Path], *, exclude: Sequence[str] = ()) -> list[Case]:
@@ -130,44 +107,3 @@ def _is_label_map(name: str) -> bool:
     words = re.split(r"[_\-.]", name.removesuffix(suffix).lower())
     # "label" elsewhere may be a value of the scan's name, as in sub-1_label-22_ct.
     return bool(_LABEL_WORDS & set(words)) or words[-1] == "label" or words[-2:] == ["label", "map"]
-
-
-def data_facts(cases: Sequence[Case]) -> dict[str, list[str]]:
-    """Data set to the names of its scans, for the model card."""
-    groups: dict[str, list[str]] = {}
-    for case in cases:
-        groups.setdefault(case.group, []).append(case.image.name)
-    return groups
-
-
-def frame_volume(case: Case, volume: Volume, labels: Volume | None, size: int) -> FramedVolume:
-    """Frame the slices of a volume already in memory."""
-    z_mm, y_mm, x_mm = volume.spacing_mm
-    frame = make_frame(volume.shape[1:], (y_mm, x_mm), size)
-    limits = window_limits(volume)
-    image = np.empty((volume.shape[0], size, size), np.uint8)
-    for z in range(volume.shape[0]):
-        framed = into_frame(torch.from_numpy(to_unit(volume.data[z : z + 1], limits)), frame)
-        image[z] = (framed[0] * 255).round().to(torch.uint8).numpy()
-    framed_labels = None if labels is None else _frame_labels(label_bytes(labels, case), frame)
-    return FramedVolume(case, image, framed_labels, z_mm, max(volume.shape[1] * y_mm, volume.shape[2] * x_mm) / size)
-
-
-def label_bytes(labels: Volume, case: Case) -> np.ndarray:
-    """(Z, Y, X) uint8 labels; raises FormatError when a value does not fit, because it would turn into another."""
-    if labels.data.size and not 0 <= labels.data.min() <= labels.data.max() <= 255:
-        raise FormatError(
-            f"{case.labels or case.image} has labels from {labels.data.min()} to {labels.data.max()}; "
-            "training takes 0 to 255, renumber them first"
-        )
-    return labels.data.astype(np.uint8)
-
-
-def _frame_labels(labels: np.ndarray, frame: SliceFrame) -> np.ndarray:
-    # Nearest neighbour at pixel centres: label numbers must not mix.
-    rows = ((np.arange(frame.inner[0]) + 0.5) * frame.shape[0] / frame.inner[0]).astype(int)
-    columns = ((np.arange(frame.inner[1]) + 0.5) * frame.shape[1] / frame.inner[1]).astype(int)
-    out = np.zeros((len(labels), frame.size, frame.size), np.uint8)
-    top, left = frame.offset
-    out[:, top : top + frame.inner[0], left : left + frame.inner[1]] = labels[:, rows][:, :, columns]
-    return out

@@ -7,7 +7,6 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_medssl.errors import FormatError, MedSSLError
-from napari_medssl.intensity import to_unit, window_limits
 from napari_medssl.io import read
 from napari_medssl.io.atomic import replacing
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.progress import Progress, Steps
-from napari_medssl.train.dataset import Case, frame_volume, label_bytes
+from napari_medssl.train.dataset import Case
+from napari_medssl.train.grid import Grid, Voxels, on_grid
 from napari_medssl.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -28,23 +27,6 @@ log = logging.getLogger(__name__)
 # Of names: channel; sequence; time; any word.
 _TAILS = (r"_\d{4}$", r"[_-](t[12][a-z]*|pdw?|flair|adc|dwi|swi)$", r"_((frame|phase|time)\d+|4d)$", r"_[a-z]+$")
 _VERSION = 1  # of the prepared form; part of the key
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The grid scans are prepared on: framed square slices of `size` pixels, or voxels of `spacing_mm` (0: their own).
-
-    Exactly one of the two counts: `size` when it is not 0.
-    """
-
-    size: int = 0
-    spacing_mm: float = 0.0
-
-
-def grid_of(settings: Any) -> Grid:
-    """The grid a method's settings ask for: `size` of slices, or `spacing_mm` of volumes."""
-    size = getattr(settings, "size", 0)
-    return Grid(size=size) if size else Grid(spacing_mm=settings.spacing_mm)
 
 
 class _CacheError(FormatError):
@@ -89,7 +71,7 @@ def load_scans(
 def prepare_volume(volume: Volume, grid: Grid, *, name: str, group: str, labels: Volume | None = None) -> Scan:
     """A volume that is already open, on `grid`."""
     case = Case(Path(name), None, group)
-    return _scan(case, *_on_grid(case, volume, labels, grid))
+    return _scan(case, *on_grid(volume, grid, labels=labels, name=name))
 
 
 def scans_digest(scans: Sequence[Scan]) -> str:
@@ -161,39 +143,9 @@ def _store(stem: Path, image: npt.NDArray[np.uint8], labels: Any, spacing_mm: Se
         part.write_text(json.dumps({"spacing_mm": list(spacing_mm), "labels": labels is not None}))
 
 
-def _read_on(case: Case, grid: Grid) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None, Sequence[float]]:
+def _read_on(case: Case, grid: Grid) -> Voxels:
     volume = read(case.image, series=case.series)
     labels = read(case.labels, labels=True) if case.labels is not None else None
     if labels is not None and labels.shape != volume.shape:
         raise FormatError(f"{case.labels} has shape {labels.shape} but its image has {volume.shape}")
-    return _on_grid(case, volume, labels, grid)
-
-
-def _on_grid(
-    case: Case, volume: Volume, labels: Volume | None, grid: Grid
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None, Sequence[float]]:
-    if grid.size:
-        framed = frame_volume(case, volume, labels, grid.size)
-        return framed.image, framed.labels, (framed.spacing_z_mm, framed.pixel_mm, framed.pixel_mm)
-    return _resampled(case, volume, labels, grid.spacing_mm)
-
-
-def _resampled(
-    case: Case, volume: Volume, labels: Volume | None, spacing_mm: float
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None, Sequence[float]]:
-    image = (to_unit(volume.data, window_limits(volume)) * 255).round().astype(np.uint8)
-    small = None if labels is None else label_bytes(labels, case)
-    if not spacing_mm:
-        return image, small, volume.spacing_mm
-    from skimage.transform import resize
-
-    shape = tuple(max(1, round(n * s / spacing_mm)) for n, s in zip(volume.shape, volume.spacing_mm, strict=True))
-    resized = resize(  # type: ignore[no-untyped-call]
-        image, shape, order=1, anti_aliasing=True, preserve_range=True
-    )
-    image = resized.round().astype(np.uint8)
-    if small is not None:
-        small = resize(  # type: ignore[no-untyped-call]
-            small, shape, order=0, anti_aliasing=False, preserve_range=True
-        ).astype(np.uint8)
-    return image, small, (spacing_mm,) * 3
+    return on_grid(volume, grid, labels=labels, name=case.labels or case.image)

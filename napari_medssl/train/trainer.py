@@ -30,6 +30,7 @@ from napari_medssl.train.dataset import Case
 from napari_medssl.train.distributed import barrier, is_main, main_process_first, mean_over_ranks, world
 from napari_medssl.train.divergence import Watch
 from napari_medssl.train.events import open_events
+from napari_medssl.train.grid import grid_of
 from napari_medssl.train.loader import Examples, batch_numbers, make_loader, split_batch, to_device
 from napari_medssl.train.method import Method, Recipe, find_method
 from napari_medssl.train.monitor import Monitor
@@ -38,7 +39,7 @@ from napari_medssl.train.precision import Precision
 from napari_medssl.train.run_settings import RunSettings
 from napari_medssl.train.schedules import rate
 from napari_medssl.train.split import split_subjects
-from napari_medssl.train.store import grid_of, load_scans, scans_digest
+from napari_medssl.train.store import load_scans, scans_digest
 
 _MAY_CHANGE = (
     "run.steps", "run.max_minutes", "run.workers", "run.save_every", "run.log_every", "run.monitor_every",

@@ -34,7 +34,8 @@ class TrainingRequest:
         from napari_medssl.engine.device import choose_device
         from napari_medssl.io.folders import make_folder
         from napari_medssl.train.dataset import cases_in
-        from napari_medssl.train.store import grid_of, load_scans, prepare_volume
+        from napari_medssl.train.grid import grid_of
+        from napari_medssl.train.store import load_scans, prepare_volume
         from napari_medssl.train.trainer import train_on
 
         device = choose_device(self.device)

@@ -1,4 +1,4 @@
-"""Scans for training: which are taken, and how they are framed."""
+"""Scans for training: which are taken."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from napari_medssl.progress import finish
 from napari_medssl.train.dataset import (
     Case,
     collect_cases,
-    data_facts,
-    frame_volume,
 )
-from napari_medssl.train.store import Grid, load_scans
+from napari_medssl.train.grid import Grid
+from napari_medssl.train.store import load_scans
 from napari_medssl.volume import Volume
 
 CASE = Case(Path("scan.nii"), None, "set")
@@ -69,7 +68,6 @@ def test_held_out_scans_are_left_out_of_every_root(tmp_path: Path) -> None:
     touch(tmp_path / "two", "ct_00.nii", "pet.nii")
     found = collect_cases([tmp_path / "two", tmp_path / "one"], exclude=("ct_00", "mr"))
     assert [(c.group, c.image.name) for c in found] == [("two", "pet.nii"), ("one", "ct_01.nii")]
-    assert data_facts(found) == {"two": ["pet.nii"], "one": ["ct_01.nii"]}
 
 
 def test_a_root_without_scans_is_told(tmp_path: Path) -> None:
@@ -85,42 +83,6 @@ def cube(
     data = np.zeros(shape, np.float32)
     data[1, 10:30, 20:50] = 100
     return data
-
-
-def test_framed_slices_hold_the_window_in_bytes_and_labels_in_place() -> None:
-    data = cube()
-    data[0, 0, 0] = np.nan
-    volume = Volume(data, np.diag([5.0, 1.0, 1.0, 1.0]))
-    framed = frame_volume(CASE, volume, volume.like((data > 50).astype(np.int16) * 9), 60)
-    assert framed.image.shape == (3, 60, 60)
-    assert framed.image.dtype == np.uint8
-    assert framed.labels is not None
-    assert set(np.unique(framed.labels)) == {0, 9}
-    # 60 pixels wide fill 60, 40 high are centred: rows 10 to 50.
-    np.testing.assert_array_equal(framed.labels[1] == 9, framed.image[1] == 255)
-    assert (framed.labels[1, 20:40, 20:50] == 9).all()
-    assert framed.labels.sum() == 9 * 20 * 30
-    assert framed.spacing_z_mm == 5
-    assert framed.pixel_mm == 1
-    assert framed.image[0].max() == 0  # NaN is dark
-
-
-@pytest.mark.parametrize("size", [32, 48, 90])
-def test_labels_and_image_stay_together_at_any_size(size: int) -> None:
-    volume = Volume(cube(), np.diag([5.0, 1.5, 1.0, 1.0]))
-    framed = frame_volume(CASE, volume, volume.like((volume.data > 50).astype(np.uint8)), size)
-    assert framed.labels is not None
-    inside, shown = framed.labels[1] > 0, framed.image[1] > 127
-    assert (inside & shown).sum() / (inside | shown).sum() > 0.88  # but for one pixel along the edge
-    assert np.argwhere(inside).mean(0) == pytest.approx(np.argwhere(shown).mean(0), abs=0.5)
-    assert framed.pixel_mm == pytest.approx(60 / size)
-
-
-@pytest.mark.parametrize("value", [256, -1])
-def test_labels_that_do_not_fit_a_byte_are_refused_not_renumbered(value: int) -> None:
-    volume = Volume(cube(), np.eye(4))
-    with pytest.raises(FormatError, match=rf"has labels from .*{value}.*; training takes 0 to 255"):
-        frame_volume(CASE, volume, volume.like(np.full(volume.shape, value, np.int32)), 32)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 from napari_medssl.errors import FormatError
 from napari_medssl.progress import finish
 from napari_medssl.train.dataset import Case, cases_in
-from napari_medssl.train.store import Grid, load_scans, scans_digest, subject_of
+from napari_medssl.train.grid import Grid
+from napari_medssl.train.store import load_scans, scans_digest, subject_of
 from tests.io.conftest import slice_dataset
 
 
