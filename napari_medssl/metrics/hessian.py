@@ -36,7 +36,7 @@ class Spectrum:
     def negative_mass(self, *, tolerance: float = 1e-6) -> float:
         """Estimated share of the matrix' eigenvalues that are negative.
 
-        Networks have most of their eigenvalues at 0. After few steps one Ritz value stands for all of them, and its sign
+        Networks have most eigenvalues at 0. After few steps one Ritz value stands for all of these, and its sign
         decides: give a tolerance above its magnitude, or look at `density`.
         """
         return float((self.weights * self._negative(tolerance)).sum(1).mean())

@@ -14,7 +14,17 @@ from napari_medssl.models.bundle import module_bundle, save_bundle
 from napari_medssl.models.encoder import build_encoder
 from napari_medssl.volume import Volume
 
-QUICK = ("--quiet", "--device", "cpu", "--set", "compare.resamples=20", "--set", "slices_per_scan=8", "--set", "size=32")
+QUICK = (
+    "--quiet",
+    "--device",
+    "cpu",
+    "--set",
+    "compare.resamples=20",
+    "--set",
+    "slices_per_scan=8",
+    "--set",
+    "size=32",
+)
 FIT = ("--set", "compare.fit.steps=2", "--set", "compare.fit.batch=4")
 
 
