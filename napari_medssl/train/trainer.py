@@ -251,7 +251,8 @@ class _Run:
             self.counted += 1
             self.epoch_sum, self.epoch_steps = self.epoch_sum + values["loss"], self.epoch_steps + 1
         while self._epoch() > len(self.epoch_losses):
-            self.epoch_losses.append(self.epoch_sum / max(1, self.epoch_steps))
+            # No step, for it was skipped or is longer than an epoch: not a loss of 0, which nothing would fall below.
+            self.epoch_losses.append(self.epoch_sum / self.epoch_steps if self.epoch_steps else math.nan)
             self.epoch_sum, self.epoch_steps = 0.0, 0
 
     def _report(self) -> dict[str, float]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import errno
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from napari_medssl.errors import FormatError, SettingsError, WeightsError
 from napari_medssl.models.bundle import load_bundle
@@ -193,6 +195,14 @@ def test_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
 def test_half_precision_on_a_cpu_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"run\.precision bf16 is for GPUs"):
         weights_after(tmp_path, settings_with(precision="bf16"))
+
+
+def test_an_epoch_without_a_step_has_no_loss(tmp_path: Path) -> None:
+    finish(train_on(toy_scans(), tmp_path, toy_method(), settings_with(steps=3, epoch=2)))  # two epochs in each step
+    with safe_open(tmp_path / "state.safetensors", framework="pt") as f:
+        losses = np.array(json.loads(f.metadata()["run"])["facts"]["epoch_losses"])
+    assert np.isnan(losses[1::2]).all()  # and not 0, below which no later loss would fall
+    assert (losses[::2] > 0).all()
 
 
 def test_gradients_of_losses_are_in_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
