@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from napari_medssl.errors import MedSSLError
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.pretext.task import Example, Task
 
@@ -41,23 +42,44 @@ def batch_numbers(first: int, last: int, batch: int, *, rank: int, world: int) -
 
 
 def make_loader(examples: Examples, numbers: Iterable[list[int]], *, workers: int, pinned: bool) -> Iterator[Example]:
-    """Batches of the examples with these numbers, in order."""
+    """Batches of the examples with these numbers, in order; raises what a task raises for the user to read."""
     loader: DataLoader[Any] = DataLoader(
-        examples,
+        _Drawn(examples),
         batch_sampler=numbers,
-        collate_fn=collate,
+        collate_fn=_collate_drawn,
         num_workers=workers,
         pin_memory=pinned,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_leave_ctrl_c,
         generator=torch.Generator(),  # for the seeds of the workers, which nobody uses; not the caller's generator
     )
-    return iter(loader)
+    for batch in loader:
+        if isinstance(batch, MedSSLError):
+            raise batch
+        yield batch
 
 
 def _leave_ctrl_c(worker: int) -> None:
     """Ctrl-C reaches every process of a terminal; a run that wants to end after its step still needs its batch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Drawn(Dataset[Example | MedSSLError]):
+    """Examples, or what the user is to be told instead: raised in a worker, it would come out in a traceback."""
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __getitem__(self, n: int) -> Example | MedSSLError:
+        try:
+            return self.examples[n]
+        except MedSSLError as error:
+            return error
+
+
+def _collate_drawn(drawn: Sequence[Example | MedSSLError]) -> Example | MedSSLError:
+    error = next((d for d in drawn if isinstance(d, MedSSLError)), None)
+    return error or collate([d for d in drawn if not isinstance(d, MedSSLError)])
 
 
 def collate(examples: Sequence[Example]) -> Example:

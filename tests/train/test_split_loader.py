@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from napari_medssl.errors import FormatError
 from napari_medssl.pretext.scan import Scan, pick_scan, slice_stack
+from napari_medssl.pretext.task import Example
 from napari_medssl.train.loader import VALIDATION, Examples, batch_numbers, collate, make_loader, split_batch
 from napari_medssl.train.split import split_subjects
 from tests.train.toy import BrightnessTask, toy_scans
@@ -70,6 +72,17 @@ def test_loader_gives_the_same_batches_with_and_without_workers(workers: int) ->
         expected = collate([examples[n] for n in range(4 * step, 4 * step + 4)])
         assert torch.equal(batch["image"], expected["image"])
         assert torch.equal(batch["amount"], expected["amount"])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_task_says_reaches_the_user_as_it_is(workers: int) -> None:
+    class Refusing(BrightnessTask):
+        def draw(self, scans: list[Scan], rng: np.random.Generator) -> Example:
+            raise FormatError("no slice shows anything; check the scans")
+
+    batches = make_loader(Examples(Refusing(), toy_scans(), seed=0), [[0, 1]], workers=workers, pinned=False)
+    with pytest.raises(FormatError, match="^no slice shows anything; check the scans$"):
+        next(batches)
 
 
 def test_split_batch_keeps_every_example_once() -> None:
