@@ -28,6 +28,10 @@ def in_float32(loss: Callable[..., R]) -> Callable[..., R]:
     return computed
 
 
+def in_full(z: Tensor) -> Tensor:
+    """Half precision to float32; float32 and float64 as they are."""
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+
+
 def _upcast(value: Any) -> Any:
-    half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
-    return value.float() if half else value
+    return in_full(value) if isinstance(value, Tensor) else value

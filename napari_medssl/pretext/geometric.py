@@ -53,8 +53,7 @@ class GeometricChange:
 
     def draw(self, scans: Sequence[Scan], rng: np.random.Generator) -> Example:
         """slices (channels, size, size) uint8 and the label."""
-        slices = draw_slice(scans, rng, size=self.settings.size, channels=self.channels)
-        return {"slices": slices, "label": torch.tensor(int(rng.integers(self.classes)))}
+        return _labelled_slice(scans, rng, self)
 
     def prepare(self, batch: Example) -> Example:
         """The changed images."""
@@ -97,14 +96,18 @@ class QuarterTurns:
 
     def draw(self, scans: Sequence[Scan], rng: np.random.Generator) -> Example:
         """slices (channels, size, size) uint8 and the label."""
-        slices = draw_slice(scans, rng, size=self.settings.size, channels=self.channels)
-        return {"slices": slices, "label": torch.tensor(int(rng.integers(self.classes)))}
+        return _labelled_slice(scans, rng, self)
 
     def prepare(self, batch: Example) -> Example:
         """The turned images."""
         labels = batch["label"]
         turned = turn(show_middle(to_float(batch["slices"]), self.settings.keep), labels)
         return {"image": turned, "label": labels}
+
+
+def _labelled_slice(scans: Sequence[Scan], rng: np.random.Generator, task: GeometricChange | QuarterTurns) -> Example:
+    slices = draw_slice(scans, rng, size=task.settings.size, channels=task.channels)
+    return {"slices": slices, "label": torch.tensor(int(rng.integers(task.classes)))}
 
 
 def turn(images: Tensor, quarters: Tensor) -> Tensor:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from napari_medssl.errors import SettingsError
 from napari_medssl.pretext.arrangements import max_hamming_set
 from napari_medssl.pretext.crops3d import Size, check_size, cut, draw_corner, enlarged, fitting, shrunk
+from napari_medssl.pretext.patches import arrange
 from napari_medssl.pretext.scan import Scan, pick_scan, to_float
 from napari_medssl.pretext.task import Example
 
@@ -54,16 +54,6 @@ class CubeGrid:
         return {"label": torch.tensor(label), "order": torch.from_numpy(self.orders[label])}
 
 
-def shuffled(cubes: Tensor, order: Tensor) -> Tensor:
-    """(B, N, ...) cubes so that place i shows cube `order[:, i]`; order: (B, N) int64."""
-    return cubes[torch.arange(len(cubes), device=cubes.device)[:, None], order]
-
-
-def restored(cubes: Tensor, order: Tensor) -> Tensor:
-    """Undo `shuffled`."""
-    return shuffled(cubes, order.argsort(1))
-
-
 class Jigsaw3d:
     """Cubes of a crop in one of K orders, which is to be told.
 
@@ -83,5 +73,5 @@ class Jigsaw3d:
         return {"cubes": torch.from_numpy(cubes), **self.grid.draw_order(rng)}
 
     def prepare(self, batch: Example) -> Example:
-        cubes = shuffled(to_float(batch["cubes"]), batch["order"])
+        cubes = arrange(to_float(batch["cubes"]), batch["order"])
         return {"patches": cubes[:, :, None], "label": batch["label"], "order": batch["order"]}

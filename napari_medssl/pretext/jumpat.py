@@ -13,14 +13,12 @@ from torch import Tensor
 from napari_medssl.errors import SettingsError
 from napari_medssl.pretext.arrangements import Arrangements, setarr, uniform_arrangements
 from napari_medssl.pretext.move_choice import draw_continuous_moves, draw_discrete_moves, still
-from napari_medssl.pretext.patches import Moves, arrange, cut_patches, move
+from napari_medssl.pretext.patches import PATCHES, Moves, arrange, cut_patches, move
 from napari_medssl.pretext.scan import Scan, to_float
 from napari_medssl.pretext.slice_choice import draw_slice
 from napari_medssl.pretext.task import Example
 from napari_medssl.settings import check, setting
 from napari_medssl.transforms.white_noise import draw_noise_places, white_noise
-
-PATCHES = 9
 
 
 @dataclass(frozen=True)

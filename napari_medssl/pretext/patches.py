@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+PATCHES = 9
+"""Patches of a puzzle of a slice, 3 x 3."""
+
 
 def cut_patches(slices: Tensor, *, grid: int = 3) -> Tensor:
     """(B, grid * grid, C, P, P) patches of square (B, C, H, H) slices in raster order (B3-02), P = H // grid.
@@ -30,8 +33,7 @@ def join_patches(patches: Tensor) -> Tensor:
 
 def arrange(patches: Tensor, arrangements: Tensor) -> Tensor:
     """Patches (B, N, ...) in another order: slot k receives patch arrangements[:, k], (B, N) integers (B3-11)."""
-    index = arrangements.view(*arrangements.shape, *[1] * (patches.ndim - 2)).expand_as(patches)
-    return torch.gather(patches, 1, index)
+    return patches[torch.arange(len(patches), device=patches.device)[:, None], arrangements]
 
 
 def unjumble(patches: Tensor, arrangements: Tensor) -> Tensor:

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from napari_medssl.errors import SettingsError
-from napari_medssl.pretext.patches import arrange, cut_patches
+from napari_medssl.pretext.patches import PATCHES, arrange, cut_patches
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.pretext.task import Example
 from napari_medssl.pretext.views2d import SliceViews
-
-_PATCHES = 9
 
 
 class PuzzleViews:
@@ -42,8 +40,8 @@ class PuzzleViews:
     def draw(self, scans: Sequence[Scan], rng: np.random.Generator) -> Example:
         """What the views need, the order (9,) of the parts, and corner (9, 2), the top left y, x of each patch in its
         part."""
-        order = torch.from_numpy(rng.permutation(_PATCHES).astype(np.int64))
-        corner = torch.from_numpy(rng.integers(0, self._room + 1, (_PATCHES, 2)))
+        order = torch.from_numpy(rng.permutation(PATCHES).astype(np.int64))
+        corner = torch.from_numpy(rng.integers(0, self._room + 1, (PATCHES, 2)))
         return {**self.views.draw(scans, rng), "order": order, "corner": corner}
 
     def prepare(self, batch: Example) -> Example:

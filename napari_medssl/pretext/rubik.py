@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_medssl.pretext.jigsaw3d import CubeGrid, shuffled
+from napari_medssl.pretext.jigsaw3d import CubeGrid
+from napari_medssl.pretext.patches import arrange
 from napari_medssl.pretext.scan import Scan, pick_scan, to_float
 from napari_medssl.pretext.task import Example
 
@@ -45,7 +46,7 @@ class RubiksCube:
         return drawn
 
     def prepare(self, batch: Example) -> Example:
-        cubes = turned(shuffled(to_float(batch["cubes"]), batch["order"]), batch["turn"])
+        cubes = turned(arrange(to_float(batch["cubes"]), batch["order"]), batch["turn"])
         labels = {"label": batch["label"], "order": batch["order"]}
         labels |= {"turned_x": (batch["turn"] == 1).float(), "turned_z": (batch["turn"] == 2).float()}
         if self.masking:

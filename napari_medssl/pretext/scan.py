@@ -68,8 +68,13 @@ class _Mapped:
 
 def slice_stack(scan: Scan, z: int, channels: int = 1) -> Tensor:
     """(channels, Y, X) uint8: slice `z` in the middle of its neighbours; at the ends the outermost slice repeats."""
-    around = np.arange(channels) - channels // 2 + z
-    return torch.from_numpy(scan.image[np.clip(around, 0, len(scan.image) - 1)])
+    return neighbours(scan.image, z, channels)
+
+
+def neighbours(planes: np.ndarray, z: int, count: int) -> Tensor:
+    """(count, Y, X): as `slice_stack`, of any (Z, Y, X) planes, such as a label map."""
+    around = np.arange(count) - count // 2 + z
+    return torch.from_numpy(planes[np.clip(around, 0, len(planes) - 1)])
 
 
 def pick_scan(scans: Sequence[Scan], rng: np.random.Generator) -> Scan:

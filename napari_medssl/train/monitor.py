@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_medssl.metrics.knn import knn_accuracy
 from napari_medssl.models.heads import pooled
+from napari_medssl.pretext.crops3d import cut
 from napari_medssl.pretext.scan import Scan, pick_scan, slice_stack, to_float
 from napari_medssl.train.distributed import is_main
 from napari_medssl.train.method import Recipe
@@ -75,11 +76,10 @@ def _view(scan: Scan, crop: tuple[int, int, int] | None, context: int, rng: np.r
         z = int(rng.integers(scan.shape[0]))
         image, labels = slice_stack(scan, z, context), None if scan.labels is None else scan.labels[z]
     else:
-        corner = [int(rng.integers(max(1, n - c + 1))) for n, c in zip(scan.shape, crop, strict=True)]
-        box = tuple(slice(a, a + c) for a, c in zip(corner, crop, strict=True))
-        z = min(corner[0] + crop[0] // 2, scan.shape[0] - 1)
-        image = torch.from_numpy(_padded(scan.image[box], crop))[None]
-        labels = None if scan.labels is None else scan.labels[box]
+        z, y, x = (int(rng.integers(max(1, n - c + 1))) for n, c in zip(scan.shape, crop, strict=True))
+        image = torch.from_numpy(cut(scan.image, (z, y, x), crop))[None]
+        labels = None if scan.labels is None else cut(scan.labels, (z, y, x), crop)
+        z = min(z + crop[0] // 2, scan.shape[0] - 1)
     organ = 0 if labels is None else int(np.argmax(_areas(labels)))
     return _View(image, scan.group, organ, z * _PARTS // scan.shape[0])
 
@@ -99,11 +99,6 @@ def _areas(labels: np.ndarray) -> np.ndarray:
     areas = np.bincount(labels.ravel(), minlength=256)
     areas[0] = 0  # background counts only where nothing else is: then every area is 0, and the largest is the first
     return areas
-
-
-def _padded(voxels: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
-    missing = [(0, n - have) for n, have in zip(size, voxels.shape, strict=True)]
-    return np.pad(voxels, missing)
 
 
 def _crop_size(settings: Any) -> tuple[int, int, int]:

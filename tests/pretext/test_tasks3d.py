@@ -12,7 +12,8 @@ from torch.utils.data import default_collate
 
 from napari_medssl.errors import SettingsError
 from napari_medssl.pretext.genesis import DistortedCrops
-from napari_medssl.pretext.jigsaw3d import CubeGrid, Jigsaw3d, restored, shuffled
+from napari_medssl.pretext.jigsaw3d import CubeGrid, Jigsaw3d
+from napari_medssl.pretext.patches import arrange, unjumble
 from napari_medssl.pretext.pcrl import N_CONDITIONS, ConditionedViews
 from napari_medssl.pretext.relative_location import N_NEIGHBOURS, RelativeLocation, neighbour
 from napari_medssl.pretext.rotation3d import TURNS, Turns, turn_back, turn_cubes
@@ -169,7 +170,7 @@ def test_reassembled_cubes_are_the_volume() -> None:
     batch = task.prepare(drawn(task, 60, scan))
     assert set(batch["label"].tolist()) == set(range(10))
     np.testing.assert_array_equal(batch["order"], task.grid.orders[batch["label"]])
-    cubes = restored(batch["patches"], batch["order"])[:, :, 0].reshape(60, 2, 2, 2, *CUBE)
+    cubes = unjumble(batch["patches"], batch["order"])[:, :, 0].reshape(60, 2, 2, 2, *CUBE)
     volumes = cubes.permute(0, 1, 4, 2, 5, 3, 6).reshape(60, *scan.shape)
     torch.testing.assert_close(volumes, torch.tensor(scan.image / 255, dtype=torch.float32).expand(60, -1, -1, -1))
 
@@ -177,8 +178,8 @@ def test_reassembled_cubes_are_the_volume() -> None:
 def test_place_i_shows_cube_order_i() -> None:
     cubes = torch.arange(8)[None, :, None].expand(2, 8, 3)
     order = torch.stack([torch.randperm(8, generator=torch.Generator().manual_seed(n)) for n in (0, 1)])
-    assert torch.equal(shuffled(cubes, order)[..., 0], order)
-    assert torch.equal(restored(shuffled(cubes, order), order), cubes)
+    assert torch.equal(arrange(cubes, order)[..., 0], order)
+    assert torch.equal(unjumble(arrange(cubes, order), order), cubes)
 
 
 @pytest.mark.parametrize("gap", [1, 4])
@@ -208,7 +209,7 @@ def test_labels_of_the_cube_are_8_of_each_and_undo_its_turns() -> None:
     assert not (x * z).any()
     assert [float(v.mean()) for v in (x, z)] == pytest.approx([1 / 3, 1 / 3], abs=0.1)
     undone = turned(batch["patches"][:, :, 0], (x + 2 * z).long())
-    torch.testing.assert_close(restored(undone, batch["order"]), raw["cubes"] / 255)
+    torch.testing.assert_close(unjumble(undone, batch["order"]), raw["cubes"] / 255)
 
 
 def test_half_turns_are_about_x_and_z() -> None:

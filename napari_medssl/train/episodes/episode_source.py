@@ -15,6 +15,7 @@ from napari_medssl.errors import FormatError
 from napari_medssl.losses.cross_entropy import BACKGROUND_WEIGHT, FOREGROUND_WEIGHT
 from napari_medssl.oneshot.prototype_settings import PrototypeSettings, threshold_mode, window_cells
 from napari_medssl.oneshot.prototypes import foreground_threshold, mask_on_grid, pool_cells
+from napari_medssl.pretext.scan import neighbours, to_float
 from napari_medssl.settings import setting
 from napari_medssl.transforms.affine import AffineRange
 from napari_medssl.transforms.elastic import ElasticRange
@@ -128,9 +129,8 @@ class EpisodeSource:
         )
 
     def _change(self, volume: EpisodeVolume, z: int, mask: npt.NDArray[np.bool_], rng: np.random.Generator) -> Episode:
-        s, half = self._settings, self._context // 2
-        rows = np.clip(np.arange(z - half, z + half + 1), 0, len(volume.image) - 1)
-        support = torch.from_numpy(volume.image[rows].astype(np.float32) / 255.0)
+        s = self._settings
+        support = to_float(neighbours(volume.image, z, self._context))
         support_mask = torch.from_numpy(mask.astype(np.float32))
         affine = AffineRange(s.rotation_deg, s.shift_px, s.shear_deg, s.scale_low, s.scale_high)
         shape = draw_geometric(rng, mask.shape, affine, ElasticRange(s.elastic_alpha, s.elastic_sigma))

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from napari_medssl.errors import FormatError
 from napari_medssl.oneshot.superpixels import SuperpixelSettings
-from napari_medssl.pretext.scan import Scan, slice_stack, to_float
+from napari_medssl.pretext.scan import Scan, neighbours, pick_scan, slice_stack, to_float
 from napari_medssl.pretext.task import Example
 from napari_medssl.settings import setting
 from napari_medssl.train.episodes.organs import organ_areas, organ_extents
@@ -67,11 +67,11 @@ class OrganEpisodes:
 
         Raises FormatError when a thousand tries in a row find none: the scans are empty or almost so.
         """
-        groups = _labelled_groups(scans)
+        labelled = [scan for scan in scans if scan.labels is not None]
         for _ in range(_TRIES):
-            kind = rng.random() if groups else 1.0
+            kind = rng.random() if labelled else 1.0
             if kind < self._settings.subject_share + self._settings.neighbour_share:
-                pair = self._pick_labelled(groups, rng, across=kind < self._settings.subject_share)
+                pair = self._pick_labelled(labelled, rng, across=kind < self._settings.subject_share)
                 example = None if pair is None else self._build(pair, rng, superpixels=False)
             else:
                 example = self._build(_pick_any(scans, rng), rng, superpixels=True)
@@ -83,10 +83,9 @@ class OrganEpisodes:
         """Masks as float32."""
         return batch | {name: batch[name].float() for name in ("support_masks", "query_masks")}
 
-    def _pick_labelled(self, groups: dict[str, list[Scan]], rng: np.random.Generator, *, across: bool) -> Pair | None:
-        weights = np.sqrt([len(members) for members in groups.values()])
-        members = list(groups.values())[int(rng.choice(len(weights), p=weights / weights.sum()))]
-        a = members[int(rng.integers(len(members)))]
+    def _pick_labelled(self, labelled: Sequence[Scan], rng: np.random.Generator, *, across: bool) -> Pair | None:
+        a = pick_scan(labelled, rng)
+        members = [scan for scan in labelled if scan.group == a.group]
         b = members[int(rng.integers(len(members)))] if across else a
         shared = [k for k in self._organs(a) if k in self._organs(b)]
         if not shared:
@@ -125,8 +124,7 @@ class OrganEpisodes:
         if superpixels or scan.labels is None:
             plane = torch.from_numpy(self._masks.of(scan, z).astype(np.int16))
             return plane[None].expand(self._context, -1, -1)
-        around = np.clip(np.arange(self._context) - self._context // 2 + z, 0, len(scan.image) - 1)
-        return torch.from_numpy(scan.labels[around].astype(np.int16))
+        return neighbours(scan.labels, z, self._context).to(torch.int16)
 
     def _example(self, sides: Sequence[tuple[Tensor, Tensor]], rng: np.random.Generator) -> Example | None:
         (support, support_labels), (query, query_labels) = sides
@@ -146,14 +144,6 @@ class OrganEpisodes:
             "query_masks": masks[1],
             "count": torch.tensor(len(chosen)),
         }
-
-
-def _labelled_groups(scans: Sequence[Scan]) -> dict[str, list[Scan]]:
-    groups: dict[str, list[Scan]] = {}
-    for scan in scans:
-        if scan.labels is not None:
-            groups.setdefault(scan.group, []).append(scan)
-    return groups
 
 
 def _pick_any(scans: Sequence[Scan], rng: np.random.Generator) -> Pair:

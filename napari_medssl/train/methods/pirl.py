@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from napari_medssl.models.heads import mlp
+from napari_medssl.pretext.patches import PATCHES
 from napari_medssl.pretext.puzzle_views import PuzzleViews
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
@@ -18,8 +19,6 @@ from napari_medssl.train.methods.ingredients.slice_views import (
 )
 from napari_medssl.train.objectives.momentum_queue import PirlObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
-
-_PATCHES = 9
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def build_pirl(settings: PirlSettings) -> Recipe:
         encoder,
         mlp([encoder.channels, settings.width], last_norm=settings.norm),
         mlp([encoder.channels, settings.width], last_norm=settings.norm),
-        mlp([_PATCHES * settings.width, settings.width], last_norm=settings.norm),
+        mlp([PATCHES * settings.width, settings.width], last_norm=settings.norm),
         width=settings.width,
         bank=settings.bank,
         momentum=settings.momentum,

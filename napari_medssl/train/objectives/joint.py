@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from napari_medssl.losses.float32 import in_full
 from napari_medssl.models.heads import pooled
 from napari_medssl.pretext.task import Example
 from napari_medssl.train.distributed import gather
@@ -48,4 +49,4 @@ class JointObjective(Objective):
 
     def _embedded(self, view: Tensor) -> Tensor:
         z: Tensor = self.projector(pooled(self.encoder(view)))
-        return z.to(torch.promote_types(z.dtype, torch.float32))  # before it is joined with those of other processes
+        return in_full(z)  # before it is joined with those of other processes

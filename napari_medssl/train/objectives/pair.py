@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from napari_medssl.losses.float32 import in_full
 from napari_medssl.losses.pairs import cosines, negative_mean, positives
 from napari_medssl.models.heads import pooled
 from napari_medssl.pretext.task import Example
@@ -47,7 +48,8 @@ class PairObjective(Objective):
     def forward(self, batch: Example) -> dict[str, Tensor]:
         both = self.projector(pooled(self.encoder(torch.cat([batch["view1"], batch["view2"]]))))
         # Each view is gathered by itself: joined as one, the partner of a row would not be N rows further on.
-        z1, z2 = (gather(_in_full(z)) for z in both.chunk(2))
+        # In full precision before embeddings of other processes are joined.
+        z1, z2 = (gather(in_full(z)) for z in both.chunk(2))
         loss = self._loss(z1, z2)
         c = cosines(z1.detach(), z2.detach())
         return {"loss": loss, "positive_cosine": positives(c).mean(), "negative_cosine": negative_mean(c)}
@@ -55,8 +57,3 @@ class PairObjective(Objective):
     def begin_step(self, share: float) -> None:
         if self._schedule is not None:
             self._loss = self._schedule(share)
-
-
-def _in_full(z: Tensor) -> Tensor:
-    """Half precision to float32, before embeddings of other processes are joined."""
-    return z if z.dtype == torch.float64 else z.float()

@@ -147,9 +147,9 @@ def test_preparing_makes_masks_numbers() -> None:
 
 def picked(settings: OrganEpisodeSettings, scans: list[Scan], count: int) -> list[organ_episodes.Pair]:
     task = OrganEpisodes(settings, context=3)
-    groups = organ_episodes._labelled_groups(scans)
+    labelled = [s for s in scans if s.labels is not None]
     rng = np.random.default_rng(0)
-    found = [task._pick_labelled(groups, rng, across=settings.subject_share > 0) for _ in range(count)]
+    found = [task._pick_labelled(labelled, rng, across=settings.subject_share > 0) for _ in range(count)]
     return [p for p in found if p is not None]
 
 
