@@ -74,16 +74,14 @@ class RotationSettings:
     """What is shown of turned slices."""
 
     size: int = setting(192, "Side of the framed slice and of the image in pixels.", ge=16, le=1024)
-    keep: float = setting(
-        0.7, "Share of the side that is shown; less hides the bars beside slices that are not square.", ge=0.2, le=1.0
-    )
+    keep: float = setting(0.7, "Share of the side that is shown, without the outer parts of the body.", ge=0.2, le=1.0)
 
 
 class QuarterTurns:
     """The task: was the slice turned by 0, 90, 180 or 270 degrees? Label k: k quarter turns against the clock.
 
-    Turning moves pixels without resampling and leaves no voids, but the bars that make a slice square turn with it:
-    hence the middle alone is shown.
+    Turning moves pixels without resampling and leaves no voids, but the bars that make a slice square would turn with
+    it: the square in the middle of the slice is taken instead, and of that the middle alone is shown.
 
     A prepared batch has image (B, C, size, size) float32 in [0, 1] and label (B,) int64.
     """
@@ -106,7 +104,7 @@ class QuarterTurns:
 
 
 def _labelled_slice(scans: Sequence[Scan], rng: np.random.Generator, task: GeometricChange | QuarterTurns) -> Example:
-    slices = draw_slice(scans, rng, size=task.settings.size, channels=task.channels)
+    slices = draw_slice(scans, rng, size=task.settings.size, channels=task.channels, bars="square")
     return {"slices": slices, "label": torch.tensor(int(rng.integers(task.classes)))}
 
 

@@ -65,7 +65,8 @@ class JumbledPatches:
     def draw(self, scans: Sequence[Scan], rng: np.random.Generator) -> Example:
         """slices (channels, size, size) uint8, label, arrangement, and the parameters of every patch."""
         settings = self.settings
-        slices = draw_slice(scans, rng, size=settings.size, channels=self.channels)
+        # Bars beside a slice that is not square would tell the column of a patch.
+        slices = draw_slice(scans, rng, size=settings.size, channels=self.channels, bars="stretch")
         label = int(rng.integers(self.classes))
         room = settings.size // 3 - settings.patch
         return {
