@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from napari_medssl.train.method import all_methods
 
-PAGE = (Path(__file__).parents[1] / "docs" / "methods" / "pretraining.md").read_text(encoding="utf-8")
+PROJECT = Path(__file__).parents[1]
+PAGE = (PROJECT / "docs" / "methods" / "pretraining.md").read_text(encoding="utf-8")
 
 
 def section(title: str) -> str:
@@ -28,3 +31,10 @@ def test_every_method_is_described_below_the_table() -> None:
     named = set(re.findall(r"`([\w-]+)`", described))
     named |= {f"skid{suffix}" for suffix in named if suffix.startswith("-")}  # "`skid-v1`, `-v2`"
     assert set(all_methods()) <= named
+
+
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "docs/pretraining.md"])
+def test_the_number_of_methods_is_up_to_date(document: str) -> None:
+    text = (PROJECT / document).read_text(encoding="utf-8")
+    told = re.findall(r"\b(\d+) (?:self-supervised )?methods\b", text)
+    assert told == [str(len(all_methods()))]
