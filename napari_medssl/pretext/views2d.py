@@ -32,6 +32,10 @@ class SliceViews:
 
     A prepared batch has view1 and view2, (B, channels, size, size) float32 in [0, 1]. Neighbouring slices of a view
     share its geometry and intensities.
+
+    The thesis takes one slice of each scan into a batch. Here every example draws its scan anew, so that it depends on
+    its own number alone: with fewer scans than a batch has examples, some that are held apart as negatives are slices
+    of one scan, at times near ones (ours).
     """
 
     def __init__(self, settings: ViewSettings, channels: int = 1, *, ranges: ViewRanges | None = None) -> None:
