@@ -33,7 +33,8 @@ class Monitor:
         self, recipe: Recipe, scans: Sequence[Scan], aside: Sequence[Scan], settings: Any, device: torch.device
     ) -> None:
         self._encoder, self._device = recipe.objective.encoder, device
-        self._on = bool(aside) and recipe.role in ("encoder", "encoder3d")
+        wanted = settings.run.monitor_every > 0 and is_main()  # views are drawn now, and kept
+        self._on = wanted and bool(aside) and recipe.role in ("encoder", "encoder3d")
         if not self._on:
             return
         crop = _crop_size(settings) if recipe.role == "encoder3d" else None
@@ -45,7 +46,7 @@ class Monitor:
 
     def measure(self) -> dict[str, float]:
         """{"knn": accuracy in [0, 1]}; empty in other processes than the first and when no subject is kept aside."""
-        if not self._on or not is_main():
+        if not self._on:
             return {}
         self._encoder.eval()
         bank, queries = self._embed(self._bank), self._embed(self._queries)
