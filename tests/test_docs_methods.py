@@ -36,5 +36,5 @@ def test_every_method_is_described_below_the_table() -> None:
 @pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "docs/pretraining.md"])
 def test_the_number_of_methods_is_up_to_date(document: str) -> None:
     text = (PROJECT / document).read_text(encoding="utf-8")
-    told = re.findall(r"\b(\d+) (?:self-supervised )?methods\b", text)
+    told = re.findall(r"\b(\d+)\s+(?:self-supervised\s+)?methods\b", text)
     assert told == [str(len(all_methods()))]
