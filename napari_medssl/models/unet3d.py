@@ -96,19 +96,6 @@ class UNet3dDecoder(nn.Module):
         return out
 
 
-class UNet3d(nn.Module):
-    """Encoder and decoder in one: (B, in_channels, Z, Y, X) to (B, out_channels, Z, Y, X)."""
-
-    def __init__(self, encoder: UNet3dEncoder, out_channels: int, *, skip: bool = True) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = UNet3dDecoder(encoder, out_channels, skip=skip)
-
-    def forward(self, volume: Tensor) -> Tensor:
-        out: Tensor = self.decoder(self.encoder.stages(volume))
-        return out
-
-
 def _conv(inputs: int, outputs: int, norm: Norm) -> tuple[nn.Module, nn.Module, nn.Module]:
     normalise = nn.BatchNorm3d(outputs) if norm == "batch" else nn.GroupNorm(math.gcd(8, outputs), outputs)
     return nn.Conv3d(inputs, outputs, 3, padding=1, bias=False), normalise, nn.ReLU(inplace=True)

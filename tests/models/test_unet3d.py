@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from napari_medssl.models.parameters import count_parameters
-from napari_medssl.models.unet3d import UNet3d, UNet3dDecoder, UNet3dEncoder
+from napari_medssl.models.restorer3d import Restorer3d
+from napari_medssl.models.unet3d import UNet3dDecoder, UNet3dEncoder
 
 
 def parameters(module: torch.nn.Module) -> int:
@@ -71,7 +72,7 @@ def test_a_batch_of_one_trains_with_group_norm() -> None:
 
 def test_a_small_net_takes_a_quick_step_and_every_parameter_moves() -> None:
     torch.manual_seed(0)
-    net = UNet3d(UNet3dEncoder(width=0.125), 1)
+    net = Restorer3d(UNet3dEncoder(width=0.125))
     volume = torch.rand(2, 1, 16, 32, 32)
     start = time.perf_counter()
     (net(volume) - volume).square().mean().backward()

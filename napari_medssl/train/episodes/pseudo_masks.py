@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_medssl.errors import FormatError
-from napari_medssl.oneshot.superpixels import PseudoMaskCache, SuperpixelSettings, cache_variant, superpixels
+from napari_medssl.oneshot.superpixels import SuperpixelSettings, superpixels
 from napari_medssl.pretext.scan import Scan
+from napari_medssl.train.episodes.pseudo_mask_cache import PseudoMaskCache, cache_variant
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from napari_medssl.errors import FormatError
-from napari_medssl.oneshot.superpixels import PseudoMaskCache, SuperpixelSettings, superpixels
+from napari_medssl.oneshot.superpixels import SuperpixelSettings, superpixels
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.samples.phantom import phantom
 from napari_medssl.train.episodes import pseudo_masks
+from napari_medssl.train.episodes.pseudo_mask_cache import PseudoMaskCache
 from napari_medssl.train.episodes.pseudo_masks import PseudoMasks
 
 SETTINGS = SuperpixelSettings(min_size=800)
