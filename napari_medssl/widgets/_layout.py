@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QGroupBox, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_medssl.widgets._scroll import FittingScroll
 
 NOTICE = "For research only, not for diagnosis."
-
-_SCROLL_BAR_PX = 18
 
 
 def fill_scrolling(dock: QWidget, content: QWidget) -> None:
     """Put `content` into the empty widget `dock`. It scrolls up and down only; the dock is never too narrow for it."""
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(content)
     outer = QVBoxLayout(dock)
     outer.setContentsMargins(0, 0, 0, 0)
-    outer.addWidget(area)
-    dock.setMinimumWidth(content.minimumSizeHint().width() + _SCROLL_BAR_PX)
+    outer.addWidget(FittingScroll(content))
 
 
 def group(title: str, *widgets: QWidget) -> QGroupBox:
