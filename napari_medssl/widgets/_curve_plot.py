@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 _COLORS = ("#4c9be8", "#f0a23b", "#6cc070", "#d86fb0", "#b8b04a")
+_MOST_POINTS = 1000
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 20, 20
 
 
@@ -24,11 +25,14 @@ class Curve:
 
 
 class CurvePlot(QWidget):
-    """Curves over a common x axis, scaled to what they hold; values that are not finite leave a gap."""
+    """Curves over a common x axis, scaled to what they hold; values that are not finite leave a gap.
 
-    def __init__(self, x_label: str = "", parent: QWidget | None = None) -> None:
+    empty: what is written in their place while there are none.
+    """
+
+    def __init__(self, x_label: str = "", parent: QWidget | None = None, *, empty: str = "") -> None:
         super().__init__(parent)
-        self._x_label = x_label
+        self._x_label, self._empty = x_label, empty
         self._curves: tuple[Curve, ...] = ()
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip("Curves appear when the first numbers are there")
@@ -58,6 +62,10 @@ class CurvePlot(QWidget):
         faint.setAlpha(60)
         painter.setPen(QPen(faint))
         painter.drawRect(area)
+        if not self._curves:
+            faint.setAlpha(150)
+            painter.setPen(QPen(faint))
+            painter.drawText(area, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._empty)
         if self._curves:
             x_ends = _ends([x for c in self._curves for x in c.x])
             y_ends = _ends([y for c in self._curves for y in c.y])
@@ -113,7 +121,10 @@ def _draw(
 ) -> None:
     painter.setPen(QPen(color, 1.6))
     line = QPolygonF()
-    for x, y in zip(curve.x, curve.y, strict=True):
+    every = max(1, len(curve.x) // _MOST_POINTS)  # more cannot be told apart in a dock, and take long to draw
+    last = len(curve.x) - 1
+    for i in (*range(0, last, every), last):
+        x, y = curve.x[i], curve.y[i]
         if not math.isfinite(y):
             painter.drawPolyline(line)
             line = QPolygonF()

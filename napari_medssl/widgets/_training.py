@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_medssl.errors import SettingsError
+from napari_medssl.guidance import Facts, lint
 from napari_medssl.progress import Progress, Steps
+from napari_medssl.settings import to_dict
 from napari_medssl.widgets._scan import Scan
 
 if TYPE_CHECKING:
@@ -17,10 +20,22 @@ if TYPE_CHECKING:
 OPEN_SCANS = "open scans"
 """The data set that layers of the viewer belong to."""
 
+_REPORT_S = 0.1  # between two reports: a step may take a millisecond, and the window must not be busy with its label
+
+
+@dataclass(frozen=True)
+class Remarked(Progress):
+    """Progress with what the person must hear of, such as scans that were left out."""
+
+    remarks: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """One run: method and settings, scans that are open and folders of more, where it goes."""
+    """One run: method and settings, scans that are open and folders of more, where it goes.
+
+    advice: what the documents' rules say of the settings.
+    """
 
     method: Method
     settings: Any
@@ -28,6 +43,7 @@ class TrainingRequest:
     folders: tuple[Path, ...]
     out: Path
     device: str
+    advice: tuple[str, ...] = ()
 
     def steps(self) -> Steps[Path]:
         """Read, train and save; gives the weights file. Loads torch: for a worker."""
@@ -35,6 +51,7 @@ class TrainingRequest:
         from napari_medssl.io.folders import make_folder
         from napari_medssl.train.dataset import cases_in
         from napari_medssl.train.grid import grid_of
+        from napari_medssl.train.notes import collected_notes
         from napari_medssl.train.store import load_scans, prepare_volume
         from napari_medssl.train.trainer import train_on
 
@@ -47,8 +64,29 @@ class TrainingRequest:
             scans.append(prepare_volume(scan.volume(), grid, name=scan.name, group=OPEN_SCANS))
         if self.folders:
             cases = cases_in(self.folders)
-            scans += yield from load_scans(cases, grid, cache=self.out / "scans", bad_files=self.settings.run.bad_files)
-        return (yield from train_on(scans, self.out, self.method, self.settings, device=device))
+            bad_files = self.settings.run.bad_files
+            with collected_notes() as notes:
+                scans += yield from load_scans(cases, grid, cache=self.out / "scans", bad_files=bad_files)
+            if notes:
+                yield Remarked(1, 1, "reading", remarks=tuple(notes))
+        return (yield from _now_and_then(train_on(scans, self.out, self.method, self.settings, device=device)))
+
+
+def _now_and_then(steps: Steps[Path]) -> Steps[Path]:
+    """The same work with fewer reports: those with values, and of the others one in a while."""
+    said = 0.0
+    try:
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as stop:
+                result: Path = stop.value
+                return result
+            if getattr(progress, "values", None) or time.monotonic() - said > _REPORT_S:
+                said = time.monotonic()
+                yield progress
+    finally:
+        steps.close()  # a run that is stopped saves its state
 
 
 def training_request(
@@ -68,4 +106,9 @@ def training_request(
         raise SettingsError("choose a folder for the run; weights, curves and the state to go on from are kept there")
     if method.labels and not folders:
         raise SettingsError(f"{method.name} learns from labels: add a folder with images/ and labels/")
-    return TrainingRequest(method, settings, tuple(open_scans), tuple(folders), Path(out).expanduser(), device)
+    found = lint(method.name, to_dict(settings), Facts())
+    refused = [str(f) for f in found if f.level == "refuse"]
+    if refused:
+        raise SettingsError(refused[0])
+    advice = tuple(str(f) for f in found if f.level == "warn")
+    return TrainingRequest(method, settings, tuple(open_scans), tuple(folders), Path(out).expanduser(), device, advice)

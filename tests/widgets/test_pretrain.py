@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,21 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QDockWidget, QVBoxLayout, QWidget
 
+from napari_medssl.errors import SettingsError
+from napari_medssl.io import write
 from napari_medssl.models.bundle import load_bundle
+from napari_medssl.progress import finish
+from napari_medssl.samples.phantom import phantom
 from napari_medssl.train.curves import read_curves
+from napari_medssl.train.method import find_method
+from napari_medssl.train.trainer import TrainingProgress
 from napari_medssl.widgets import pretrain
 from napari_medssl.widgets._curve_plot import Curve, CurvePlot
 from napari_medssl.widgets._engine import EngineHandle
+from napari_medssl.widgets._scroll import FittingScroll
+from napari_medssl.widgets._training import _now_and_then, training_request
 from napari_medssl.widgets.pretrain import PretrainWidget
 from tests.train.toy import ToySettings, toy_method
 from tests.widgets.conftest import FakeEngine
@@ -36,14 +46,19 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return sentences
 
 
-def open_widget(viewer: ViewerModel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, method: Any) -> PretrainWidget:
+def open_widget(
+    viewer: ViewerModel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, method: Any, *, lasting: bool = True
+) -> PretrainWidget:
+    """lasting: it is still there when the test ends."""
+
     def load() -> Any:
         yield from ()
         return {"toy": method}
 
     monkeypatch.setattr(pretrain, "_load_methods", load)
     widget = PretrainWidget(viewer, EngineHandle(lambda device, weights: FakeEngine()))
-    qtbot.addWidget(widget)
+    if lasting:
+        qtbot.addWidget(widget)
     qtbot.waitUntil(lambda: widget.method is not None, timeout=10_000)
     return widget
 
@@ -159,3 +174,110 @@ def test_plot_draws_gaps_and_single_points(qtbot: QtBot) -> None:
     assert "loss: 1 at 30" in plot.toolTip()
     plot.show_curves(Curve("loss", [], []))
     assert plot.curves == ()
+
+
+def test_a_dock_that_is_taken_away_stops_its_run(
+    viewer: ViewerModel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    add_scan(viewer)
+    toy = _toy(steps=100_000, log_every=2, save_every=10**6)
+    widget = open_widget(viewer, qtbot, monkeypatch, toy, lasting=False)
+    dock = QDockWidget()
+    qtbot.addWidget(dock)
+    dock.setWidget(widget)
+    widget.out.setText(str(tmp_path))
+    assert widget.train()
+    qtbot.waitUntil(lambda: len(widget.loss_plot.curves) > 0, timeout=60_000)
+    gone: list[bool] = []
+    widget.destroyed.connect(lambda: gone.append(True))
+    widget.setParent(None)  # as napari does when the dock's x is clicked
+    qtbot.waitUntil(lambda: (tmp_path / "state.safetensors").is_file() and bool(gone), timeout=20_000)
+
+
+def test_what_was_left_out_and_advice_are_told(
+    viewer: ViewerModel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr("napari_medssl.widgets._notify.show_warning", notes.append)
+    add_scan(viewer)
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / "broken.nii.gz").write_bytes(b"no scan")
+    write(folder / "p.nii.gz", phantom("MR", shape=(6, 32, 32))[0])
+    widget = open_widget(viewer, qtbot, monkeypatch, _toy())
+    assert widget.folder_list.isHidden()
+    widget.add_folder(str(folder))
+    widget.add_folder(str(folder))
+    assert widget.folders == [folder]
+    widget.out.setText(str(tmp_path / "run"))
+    assert widget.train_button.text() == "Train"
+    assert widget.train()
+    qtbot.waitUntil(lambda: widget.weights is not None, timeout=60_000)
+    assert ["broken.nii.gz" in note for note in notes] == [True]
+    assert load_bundle(widget.weights).card["data"] == {"open scans": ["scan"], "scans": ["p.nii.gz"]}
+    assert widget.train_button.text() == "Go on training"
+    widget.folder_list.setCurrentRow(0)
+    widget.remove_button.click()
+    assert widget.folders == []
+    assert widget.folder_list.isHidden()
+
+
+def test_settings_that_are_ruled_out_are_refused(tmp_path: Path) -> None:
+    method = find_method("mio-v3")
+    bad = dataclasses.replace(method.small, temperature=0.07)
+    with pytest.raises(SettingsError, match="makes MIOv3 collapse"):
+        training_request(method, bad, [], [tmp_path], str(tmp_path), "cpu")
+    assert training_request(method, method.small, [], [tmp_path], str(tmp_path), "cpu").advice == ()
+
+
+def test_small_runs_ask_the_neighbours_a_few_times(
+    viewer: ViewerModel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widget = open_widget(viewer, qtbot, monkeypatch, _toy(steps=200, monitor_every=500))
+    assert widget.form is not None
+    assert widget.form.read().run.monitor_every == 50
+    widget.method_box.setEditText("no such method")
+    widget.method_box.lineEdit().editingFinished.emit()
+    assert widget.method_box.currentText().startswith("toy ·")
+
+
+def test_steps_of_a_moment_are_not_all_reported(tmp_path: Path) -> None:
+    closed: list[bool] = []
+
+    def steps() -> Any:
+        try:
+            for done in range(1000):
+                yield TrainingProgress(done, 1000, "training", values={"loss": 1.0} if done % 100 == 99 else {})
+        finally:
+            closed.append(True)
+        return tmp_path
+
+    seen: list[Any] = []
+    assert finish(_now_and_then(steps()), seen.append) == tmp_path
+    assert [p.done for p in seen if p.values] == list(range(99, 1000, 100))
+    assert len(seen) < 100
+    stopped = _now_and_then(steps())
+    next(stopped)
+    stopped.close()
+    assert closed == [True, True]
+
+
+def test_a_column_grows_with_what_is_unfolded(qtbot: QtBot) -> None:
+    content, inner = QWidget(), QWidget()
+    QVBoxLayout(content).addWidget(inner)
+    area = FittingScroll(content)
+    qtbot.addWidget(area)
+    area.show()
+    inner.setMinimumWidth(700)
+    qtbot.waitUntil(lambda: area.minimumWidth() > 700, timeout=5_000)
+
+
+def test_a_long_curve_is_drawn_quickly(qtbot: QtBot) -> None:
+    plot = CurvePlot("step", empty="nothing yet")
+    qtbot.addWidget(plot)
+    plot.resize(300, 130)
+    many = np.arange(200_000)
+    plot.show_curves(Curve("loss", many.tolist(), np.sin(many / 9000).tolist()))
+    start = time.monotonic()
+    plot.grab()
+    assert time.monotonic() - start < 1.0
