@@ -79,7 +79,7 @@ def test_a_folder_that_takes_no_files_is_refused_before_the_work(files, tmp_path
     def refuse(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("napari_medssl.cli.outputs.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("napari_medssl.io.folders.tempfile.TemporaryFile", refuse)
     monkeypatch.setattr("napari_medssl.io.read", lambda *_, **__: pytest.fail("the scan was read first"))
     assert segment(files, tmp_path / "organs.nii.gz") == 1
     assert f"cannot write into the folder {tmp_path} (Permission denied)" in capsys.readouterr().err
