@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ def mlp(widths: Sequence[int], *, norm: bool = True, last_norm: bool = False, la
     """
     layers: list[nn.Module] = []
     last = len(widths) - 2
-    for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (before, after) in enumerate(pairwise(widths)):
         normed = last_norm if i == last else norm
         layers.append(nn.Linear(before, after, bias=not normed and (i < last or last_bias)))
         if normed:

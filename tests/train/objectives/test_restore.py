@@ -69,6 +69,6 @@ def test_a_3d_u_net_restores_under_autocast(skip: bool) -> None:
     assert loss.dtype == torch.float32
     loss.backward()
     assert torch.isfinite(loss)
-    # Not whether they are finite: on some CPUs torch's bfloat16 gradients of small 3D convolutions sometimes are not, and
-    # the trainer leaves such a step out.
+    # Not whether they are finite: on some CPUs torch's bfloat16 gradients of small 3D convolutions sometimes are not,
+    # and the trainer leaves such a step out.
     assert all(p.grad is not None for p in objective.parameters())
