@@ -85,13 +85,13 @@ def _compare(args: argparse.Namespace, names: list[str], console: Console) -> No
 
     from napari_medssl.cli.evaluate_figure import draw_rows
     from napari_medssl.engine.device import choose_device, describe_device, policy_for
-    from napari_medssl.evaluate.candidate import load_candidate
+    from napari_medssl.evaluate.candidate import load_candidates
     from napari_medssl.evaluate.run import evaluate_steps
     from napari_medssl.settings import to_dict
 
     settings = _settings(args)
     policy = policy_for(choose_device(args.device))
-    candidates = [load_candidate(n, policy, size=settings.size, thickness=settings.thickness) for n in names]
+    candidates = load_candidates(names, policy, size=settings.size, thickness=settings.thickness)
     protocols = args.protocol or ["knn", "probe"]
     _remark_on(candidates, protocols, settings, console)
     rows: list[Row] = []

@@ -12,7 +12,7 @@ from napari_medssl.cli.options import settings_from
 from napari_medssl.engine.device import choose_device, policy_for
 from napari_medssl.errors import SettingsError
 from napari_medssl.evaluate.analyse import AnalyseSettings, Analysis, analyse_steps, group_shift, stage_similarity
-from napari_medssl.evaluate.candidate import Candidate, load_candidate
+from napari_medssl.evaluate.candidate import Candidate, load_candidates
 from napari_medssl.evaluate.data import load_for
 from napari_medssl.evaluate.run import cases_of
 from napari_medssl.metrics.measure import Measure
@@ -29,7 +29,7 @@ def analyse(args: argparse.Namespace, names: list[str], console: Console) -> Non
         raise SettingsError(f"analyse takes one or two weights, not {len(names)}")
     settings = settings_from(AnalyseSettings, file=args.settings, assignments=args.set)
     policy = policy_for(choose_device(args.device))
-    candidates = [load_candidate(n, policy) for n in names]
+    candidates = load_candidates(names, policy)
     if len({(c.dims, c.size) for c in candidates}) > 1:
         raise SettingsError(f"{names[0]} and {names[1]} take different input, so their layers cannot be compared")
     groups = {}

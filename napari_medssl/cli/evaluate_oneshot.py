@@ -19,7 +19,7 @@ from napari_medssl.cli.evaluate import weights_facts, write_out
 from napari_medssl.engine import Engine
 from napari_medssl.engine.device import choose_device, policy_for
 from napari_medssl.errors import SettingsError
-from napari_medssl.evaluate.candidate import Candidate, load_candidate
+from napari_medssl.evaluate.candidate import Candidate, load_candidates
 from napari_medssl.metrics.intervals import bootstrap_intervals
 from napari_medssl.models.bundle import module_bundle, save_bundle
 from napari_medssl.oneshot import SegmentSettings
@@ -34,7 +34,7 @@ def one_shot(args: argparse.Namespace, names: list[str], console: Console) -> No
     Raises SettingsError for a volume encoder: one-shot segmentation works on slices.
     """
     policy = policy_for(choose_device(args.device))
-    candidates = [load_candidate(n, policy) for n in names]
+    candidates = load_candidates(names, policy)
     for candidate in candidates:
         if candidate.dims == 3:
             raise SettingsError(f"{candidate.name} is a volume encoder; the task oneshot needs one for slices")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,6 +91,18 @@ def load_candidate(weights: str | Path, policy: DevicePolicy, *, size: int = 0, 
         loaded.sha256,
     )
     return found
+
+
+def load_candidates(
+    names: Sequence[str | Path], policy: DevicePolicy, *, size: int = 0, thickness: int = 16
+) -> list[Candidate]:
+    """Each as `load_candidate`; files of the same name are told apart by their folders."""
+    found = [load_candidate(name, policy, size=size, thickness=thickness) for name in names]
+    shown = [c.name for c in found]
+    return [
+        replace(c, name=f"{Path(name).absolute().parent.name}/{c.name}") if shown.count(c.name) > 1 else c
+        for c, name in zip(found, names, strict=True)
+    ]
 
 
 def _volume_candidate(name: str, bundle: Bundle, policy: DevicePolicy, size: int, thickness: int) -> Candidate:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_medssl.errors import FormatError
 from napari_medssl.io import list_series
 from napari_medssl.io.formats import looks_like_dicom
+
+if TYPE_CHECKING:
+    from napari_medssl.io.dicom_series import Series
+
+log = logging.getLogger(__name__)
 
 _LABEL_WORDS = {"seg", "segmentation", "msk", "mask", "labels", "labelmap"}
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mgz", ".mgh", ".npz")
@@ -81,15 +88,24 @@ def _dicom_series(root: Path) -> list[Case]:
     from napari_medssl.io.dicom_series import patient_of  # pydicom only where it is needed
 
     folders = sorted({p.parent for p in root.rglob("*") if p.is_file() and looks_like_dicom(p)})
-    cases: dict[str, Case] = {}  # by UID: a folder also lists the series of the folders below it
-    for folder in reversed(folders):  # the innermost first
-        for series in list_series(folder):
-            # Folders are called after series, or alike for everybody: without an ID each is somebody's own.
-            person = patient_of(series) or str(folder)
-            cases.setdefault(series.uid, Case(folder, None, root.name, series.uid, person))
+    cases: list[Case] = []
+    for folder in reversed(folders):  # the innermost first: a folder also lists the series of the folders below it
+        known = {c.series for c in cases if folder in c.image.parents}
+        for series in _series_in(folder):
+            if series.uid not in known:
+                # Folders are called after series, or alike for everybody: without an ID each series is somebody's own.
+                cases.append(Case(folder, None, root.name, series.uid, patient_of(series) or series.uid))
     if not cases:
         raise FormatError(f"no scan ({', '.join(SUFFIXES)} or DICOM series) in {root}")
-    return sorted(cases.values(), key=lambda c: (str(c.image), c.series or ""))
+    return sorted(cases, key=lambda c: (str(c.image), c.series or ""))
+
+
+def _series_in(folder: Path) -> tuple[Series, ...]:
+    try:
+        return list_series(folder)
+    except FormatError as error:  # plans and structures without pictures lie among scans
+        log.warning("left out %s: %s", folder, error)
+        return ()
 
 
 def _pairs(root: Path) -> list[Case]:

@@ -66,7 +66,5 @@ def _mean(values: list[float]) -> float:
 
 
 def _advice(what: str, out: Path) -> str:
-    return (
-        f"{what}; lower run.optim.learning_rate or set run.optim.clip_norm and begin in another folder "
-        f"(the last good state is kept in {out})"
-    )
+    kept = f" (the last good state is kept in {out})" if (out / "state.safetensors").is_file() else ""
+    return f"{what}; lower run.optim.learning_rate or set run.optim.clip_norm and begin in another folder{kept}"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_medssl.errors import SettingsError, WeightsError
-from napari_medssl.evaluate.candidate import load_candidate
+from napari_medssl.evaluate.candidate import load_candidate, load_candidates
 from napari_medssl.evaluate.phases import named_stages
 from napari_medssl.models.bundle import module_bundle, save_bundle
 from napari_medssl.models.encoder import build_encoder
@@ -63,3 +63,15 @@ def test_what_is_no_encoder_is_explained(policy, tmp_path):
         load_candidate(tmp_path / "p.safetensors", policy)
     with pytest.raises(SettingsError, match="multiple of 8"):
         load_candidate("default", policy, size=100)
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path, policy):
+    names = []
+    for folder in ("simclr", "byol"):
+        (tmp_path / folder).mkdir()
+        encoder = build_encoder("slice-resnet", width=4, channels=8)
+        path = tmp_path / folder / "encoder.safetensors"
+        save_bundle(path, module_bundle("encoder", "slice-resnet", encoder, {}))
+        names.append(path)
+    shown = [c.name for c in load_candidates([*names, "none"], policy)]
+    assert shown == ["simclr/encoder.safetensors", "byol/encoder.safetensors", "none"]

@@ -80,3 +80,17 @@ def test_watch_is_patient_with_a_loss_that_wanders(tmp_path: Path) -> None:
     again = Watch()
     again.restore(watch.state())
     assert again.state() == watch.state()
+
+
+def test_the_advice_names_a_state_only_where_there_is_one(tmp_path: Path) -> None:
+    def give_up() -> str:
+        watch = Watch()
+        for step in range(19):
+            watch.seen(step, float("nan"), tmp_path)
+        with pytest.raises(DivergedError) as caught:
+            watch.seen(19, float("nan"), tmp_path)
+        return str(caught.value)
+
+    assert "last good state" not in give_up()
+    (tmp_path / "state.safetensors").touch()
+    assert f"the last good state is kept in {tmp_path}" in give_up()

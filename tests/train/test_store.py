@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -134,7 +135,8 @@ def test_single_files_and_folders_become_cases(folder: Path, tmp_path: Path) -> 
 def test_dicom_folders_become_one_case_per_series(shared_data: Path) -> None:
     root = shared_data / "dicom" / "chaos_t1dual_case10"
     cases = cases_in([root])
-    assert len({c.series for c in cases}) == len(cases) >= 1
+    assert [c.image.name for c in cases] == ["InPhase", "OutPhase"]  # two folders under one series UID
+    assert len({c.person for c in cases}) == 1
     scans = finish(load_scans(cases[:1], Grid(size=64)))
     assert scans[0].shape[1:] == (64, 64)
     assert scans[0].shape[0] > 10
@@ -182,3 +184,17 @@ def test_dicom_series_belong_to_their_patients(tmp_path: Path) -> None:
 )
 def test_subject_of_a_name(name: str, subject: str) -> None:
     assert subject_of(name) == subject
+
+
+def test_dicom_trees_keep_every_series_and_pass_over_folders_without_pictures(
+    shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    phases = sorted(p for p in (shared_data / "dicom" / "chaos_t1dual_case10").rglob("*") if p.is_dir())
+    filled = next(p for p in phases if any(f.suffix == ".dcm" for f in p.iterdir() if f.is_file()))
+    for name in ("visit1/scan", "visit2/scan"):  # the same series UID in two folders: a copy, or a scanner's mistake
+        shutil.copytree(filled, tmp_path / "tree" / name)
+    shutil.copytree(shared_data / "dicom" / "rtstruct", tmp_path / "tree" / "plans")
+    with caplog.at_level(logging.WARNING):
+        cases = cases_in([tmp_path / "tree"])
+    assert [c.image.parent.name for c in cases if c.image.name == "scan"] == ["visit1", "visit2"]
+    assert len({c.image for c in cases}) == len(cases)
