@@ -69,7 +69,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path, policy):
     names = []
     for folder in ("simclr", "byol"):
         (tmp_path / folder).mkdir()
-        encoder = build_encoder("slice-resnet", width=4, channels=8)
+        encoder = build_encoder("slice-resnet", width=8, channels=32)
         path = tmp_path / folder / "encoder.safetensors"
         save_bundle(path, module_bundle("encoder", "slice-resnet", encoder, {}))
         names.append(path)
