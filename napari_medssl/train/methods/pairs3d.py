@@ -9,7 +9,7 @@ from typing import Literal
 from napari_medssl.losses.infonce import info_nce
 from napari_medssl.losses.temperature import Constant
 from napari_medssl.models.heads import mlp
-from napari_medssl.pretext.views3d import OverlappingCrops
+from napari_medssl.pretext.views3d import VIEW_AFFINE, OverlappingCrops
 from napari_medssl.settings import setting
 from napari_medssl.train.method import Method, Recipe, add_method
 from napari_medssl.train.methods.ingredients.volumes import VolumeSettings, small_volumes, volume_encoder, volume_recipe
@@ -17,6 +17,7 @@ from napari_medssl.train.objectives.byol import ByolObjective
 from napari_medssl.train.objectives.keep_target import KeepTarget
 from napari_medssl.train.objectives.pair import PairObjective
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
+from napari_medssl.transforms.strengths import STRENGTHS
 
 _PROJECTOR = (512, 256)  # of SimCLR by the paper's code; of BYOL and its predictor ours
 
@@ -28,6 +29,9 @@ class OverlapSettings(VolumeSettings):
     """Settings of both."""
 
     min_iou: float = setting(0.25, "Least overlap of the two crops, intersection over union.", ge=0.0, le=0.99)
+    strength: Literal["own", "none", "S1", "S2", "S3", "S4", "S5", "S6"] = setting(
+        "own", "How views are flipped, turned and scaled: as S76 says, or a strength of paper 002's section 7."
+    )
     run: RunSettings = field(default_factory=lambda: RunSettings(batch=32, optim=_SGD))
 
 
@@ -52,11 +56,16 @@ _SMALL = small_volumes(Simclr3dSettings(), crop=(16, 24, 24), batch=16)
 _SMALL_BYOL = small_volumes(Byol3dSettings(), crop=(16, 24, 24), batch=16)
 
 
+def _views(settings: OverlapSettings) -> OverlappingCrops:
+    affine = VIEW_AFFINE if settings.strength == "own" else STRENGTHS[settings.strength]
+    return OverlappingCrops(settings.crop, min_iou=settings.min_iou, affine=affine)
+
+
 def _simclr(settings: Simclr3dSettings) -> Recipe:
     encoder = volume_encoder(settings)
     loss = partial(info_nce, temperature=Constant(settings.temperature))
     objective = PairObjective(encoder, mlp([encoder.channels, *_PROJECTOR]), loss)
-    return volume_recipe(OverlappingCrops(settings.crop, min_iou=settings.min_iou), objective)
+    return volume_recipe(_views(settings), objective)
 
 
 def _byol(settings: Byol3dSettings) -> Recipe:
@@ -64,7 +73,7 @@ def _byol(settings: Byol3dSettings) -> Recipe:
     projector, predictor = mlp([encoder.channels, *_PROJECTOR]), mlp([_PROJECTOR[-1], *_PROJECTOR])
     byol = ByolObjective(encoder, projector, predictor, momentum=settings.momentum)
     objective = byol if settings.keep == "online" else KeepTarget(byol)
-    return volume_recipe(OverlappingCrops(settings.crop, min_iou=settings.min_iou), objective)
+    return volume_recipe(_views(settings), objective)
 
 
 add_method(

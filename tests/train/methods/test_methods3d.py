@@ -162,3 +162,21 @@ def test_the_cubes_loss_is_the_weighted_sum_of_the_papers_terms() -> None:
         p, y = objective.flags[flag](joined).sigmoid(), batch[flag]
         expected = expected - weight * (y * p.log() + (1 - y) * (1 - p).log()).mean()
     torch.testing.assert_close(objective(batch)["loss"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["simclr3d", "byol3d"])
+def test_the_strength_decides_how_views_are_moved(name: str) -> None:
+    method = find_method(name)
+
+    def turned(strength: str) -> torch.Tensor:
+        scan = Scan(np.full((24, 32, 32), 90, np.uint8), None, (2.0, 2.0, 2.0), "a", "g", "a")
+        task = method.build(replace(method.small, strength=strength)).task
+        rng = np.random.default_rng(0)
+        return torch.stack([task.draw([scan], rng)["affine1"] for _ in range(20)])
+
+    assert torch.equal(turned("none"), torch.eye(3).expand(20, 3, 3))
+    flips = turned("S1")
+    assert torch.equal(flips.abs(), torch.eye(3).expand(20, 3, 3))
+    assert bool((flips < 0).any())
+    assert len({float(m.det().abs().round(decimals=3)) for m in turned("S6")}) > 3  # scaled by different amounts
+    assert not torch.equal(turned("own"), turned("S6"))
