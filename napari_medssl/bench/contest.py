@@ -34,7 +34,7 @@ from napari_medssl.settings import from_dict, setting, to_dict
 from napari_medssl.train.dataset import Case, cases_in, collect_cases
 from napari_medssl.train.method import Method, find_method
 from napari_medssl.train.run_settings import OptimSettings
-from napari_medssl.train.trainer import pretrain
+from napari_medssl.train.trainer import build_recipe, pretrain
 
 BASELINE = "baseline"
 
@@ -99,6 +99,10 @@ def contest_steps(
 
     The baselines are the same encoder with first weights and trained from scratch on the downstream labels.
     """
+    for name in names:  # what cannot be built is refused before hours are spent on the others
+        if name == "propagation":
+            raise SettingsError("propagation trains no encoder; leave it out of a comparison of encoders")
+        build_recipe(find_method(name), method_settings(find_method(name), settings))
     weights = {}
     for name in names:
         weights[name] = yield from _trained(name, data, out / name, settings, device, exclude, out / "scans")
@@ -131,6 +135,8 @@ def method_settings(method: Method, settings: ContestSettings) -> Any:
     values: dict[str, Any] = {"run": run}
     if method.dims == 2 and settings.size and hasattr(small, "size"):
         values["size"] = settings.size
+        if hasattr(small, "patch"):  # of jigsaws: a third of the slice at most, in whole cells of any of the trunks
+            values["patch"] = min(small.patch, max(16, settings.size // 3 // 16 * 16))
     if getattr(small, "encoder", "") == "slice-resnet":
         values["encoder_options"] = settings.encoder_options
     if hasattr(small, "spacing_mm"):
@@ -150,10 +156,7 @@ def _trained(
     done = [p for p in (out / "encoder.safetensors", out / "encoder3d.safetensors") if p.is_file()]
     if done:
         return done[0]
-    method = find_method(name)
-    if name == "propagation":
-        raise SettingsError("propagation trains no encoder; leave it out of a comparison of encoders")
-    chosen = method_settings(method, settings)
+    chosen = method_settings(find_method(name), settings)
     return (yield from pretrain(cases_in(data, exclude=exclude), out, name, chosen, device=device, cache=cache))
 
 
