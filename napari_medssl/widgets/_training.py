@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 OPEN_SCANS = "open scans"
 """The data set that layers of the viewer belong to."""
 
-_REPORT_S = 0.1  # between two reports: a step may take a millisecond, and the window must not be busy with its label
+# Between two reports. A step may take milliseconds, and each report repaints the window, which takes the processor from
+# the training where there is no graphics card. Stop is heard at reports.
+_REPORT_S = 0.4
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,13 @@ class Remarked(Progress):
     """Progress with what the person must hear of, such as scans that were left out."""
 
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Learned(Progress):
+    """Progress of the training with what was logged since the last report: steps and their values."""
+
+    points: tuple[tuple[int, dict[str, float]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,8 +82,8 @@ class TrainingRequest:
 
 
 def _now_and_then(steps: Steps[Path]) -> Steps[Path]:
-    """The same work with fewer reports: those with values, and of the others one in a while."""
-    said = 0.0
+    """The same work with one report in a while, which holds all values since the one before."""
+    said, points = 0.0, []
     try:
         while True:
             try:
@@ -82,9 +91,11 @@ def _now_and_then(steps: Steps[Path]) -> Steps[Path]:
             except StopIteration as stop:
                 result: Path = stop.value
                 return result
-            if getattr(progress, "values", None) or time.monotonic() - said > _REPORT_S:
-                said = time.monotonic()
-                yield progress
+            if values := getattr(progress, "values", None):
+                points.append((progress.done, values))
+            if time.monotonic() - said > _REPORT_S or progress.done == progress.total:
+                yield Learned(progress.done, progress.total, progress.label, progress.note, tuple(points))
+                said, points = time.monotonic(), []
     finally:
         steps.close()  # a run that is stopped saves its state
 

@@ -30,7 +30,7 @@ from napari_medssl.widgets._layout import NOTICE, fill_scrolling, group, row, te
 from napari_medssl.widgets._notify import tell, tell_error, tell_notes
 from napari_medssl.widgets._options import is_scan
 from napari_medssl.widgets._scan import Scan, scan_of
-from napari_medssl.widgets._training import Remarked, training_request
+from napari_medssl.widgets._training import Learned, Remarked, training_request
 from napari_medssl.widgets._work import WorkBar
 
 if TYPE_CHECKING:
@@ -285,9 +285,9 @@ class PretrainWidget(QWidget):
     def _on_progress(self, progress: Progress) -> None:
         if isinstance(progress, Remarked):
             tell_notes(progress.remarks)
-        values = getattr(progress, "values", None)
-        if values:
-            self._add_point(progress.done, values)
+        if isinstance(progress, Learned) and progress.points:
+            for step, values in progress.points:
+                self._add_point(step, values)
             self._draw()
 
     def _add_point(self, step: int, values: dict[str, float]) -> None:
@@ -303,6 +303,7 @@ class PretrainWidget(QWidget):
             plot.show_curves(*(Curve(name, *self._curves[key]) for key, name in shown.items() if key in self._curves))
 
     def _on_trained(self, weights: Path) -> None:
+        self._load_curves(weights.parent)  # a run that is ended by its time has told of its last step by the log alone
         self.weights = weights
         fits = weights.name == "encoder.safetensors"
         other = "" if fits else "\nOne-shot segmentation takes encoders of slices; judge these with medssl evaluate."
