@@ -32,15 +32,15 @@ def drive(out: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_train_stop_go_on_and_close(tmp_path: Path) -> None:
-    facts = drive(tmp_path, "phantom MR", "phantom CT", "--method", "rotation", "--steps", "400")
+    facts = drive(tmp_path, "phantom MR", "phantom CT", "--method", "rotation", "--steps", "160")
     assert facts["methods"] > 40
     assert facts["method"] == "rotation"
     assert facts["fits"]  # nothing is cut off at the right
-    assert 100 <= facts["stopped_at"] < 400
+    assert 40 <= facts["stopped_at"] < 160
     assert facts["button_after_stop"] == "Go on training"
     assert facts["label_after_stop"] == "Stopped. The state is saved in the run folder."
     assert facts["drawn"] == facts["logged"]
-    assert facts["logged"][-1] == 400
+    assert facts["logged"][-1] == 160
     assert set(facts["curves"]) >= {"loss", "accuracy"}
     assert facts["weights_in_use"] == facts["weights"] == str(tmp_path / "run" / "encoder.safetensors")
     assert facts["freeze_s"] < 2.0
