@@ -66,7 +66,17 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
         args.out,
         limit_minutes=settings.minutes,
     )
-    head = ("method", "family", "", "steps", "organs, k-NN AUC", "organs, probe AUC", "95 % seeds", "exams, AUC", "one-shot Dice")
+    head = (
+        "method",
+        "family",
+        "",
+        "steps",
+        "organs, k-NN AUC",
+        "organs, probe AUC",
+        "95 % seeds",
+        "exams, AUC",
+        "one-shot Dice",
+    )
     console.table(head, [_row(e) for e in entries], left=3)
     _draw(entries, args.out / "comparison.png", console)
     return None
