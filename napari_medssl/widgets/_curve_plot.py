@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 _COLORS = ("#4c9be8", "#f0a23b", "#6cc070", "#d86fb0", "#b8b04a")
 _MOST_POINTS = 1000
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 20, 20
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 10, 20, 20
 
 
 @dataclass(frozen=True)

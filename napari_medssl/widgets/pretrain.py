@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.qt import get_current_stylesheet
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -192,8 +193,12 @@ class PretrainWidget(QWidget):
         self.out_button.clicked.connect(self._choose_out)
         self.out.textChanged.connect(lambda _: self._refresh_train())
         self.method_box.currentIndexChanged.connect(lambda _: self._on_method())
-        line = self.method_box.lineEdit()
+        line, completer = self.method_box.lineEdit(), self.method_box.completer()
         assert line is not None
+        assert completer is not None
+        popup = completer.popup()
+        assert popup is not None
+        popup.setStyleSheet(get_current_stylesheet())  # a window of its own, which the viewer's style does not reach
         line.editingFinished.connect(self._show_method_name)
         self.small.toggled.connect(lambda _: self._on_method())
         self.train_button.clicked.connect(lambda: self.train())
@@ -321,7 +326,8 @@ def _load_methods() -> Steps[dict[str, Method]]:
 def _about(method: Method) -> str:
     """The paragraph below the list."""
     labels = " Learns from labels: needs a folder with images/ and labels/." if method.labels else ""
-    return f"{method.line.rstrip('.')}.{labels} Source: {method.source.rstrip('.')}."
+    line = method.line if method.line.endswith((".", "?")) else f"{method.line}."
+    return f"{line}{labels} Source: {method.source.rstrip('.')}."
 
 
 def _with_checks(small: Any) -> Any:

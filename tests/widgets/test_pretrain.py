@@ -27,7 +27,7 @@ from napari_medssl.widgets._curve_plot import Curve, CurvePlot
 from napari_medssl.widgets._engine import EngineHandle
 from napari_medssl.widgets._scroll import FittingScroll
 from napari_medssl.widgets._training import _now_and_then, training_request
-from napari_medssl.widgets.pretrain import PretrainWidget
+from napari_medssl.widgets.pretrain import PretrainWidget, _about
 from tests.train.toy import ToySettings, toy_method
 from tests.widgets.conftest import FakeEngine
 
@@ -75,6 +75,8 @@ def test_a_run_on_open_scans(
     widget = open_widget(viewer, qtbot, monkeypatch, _toy())
     assert widget.scan_text.text() == "scan"
     assert "tells brightness" in widget.method_text.text()
+    for line, shown in (("A line", "A line. Source"), ("A line.", "A line. Source"), ("A line?", "A line? Source")):
+        assert _about(dataclasses.replace(_toy(), line=line)).startswith(shown)
     widget.out.setText(str(tmp_path / "run"))
     assert widget.train()
     qtbot.waitUntil(lambda: widget.weights is not None, timeout=60_000)
