@@ -84,6 +84,7 @@ def _compare(args: argparse.Namespace, names: list[str], console: Console) -> No
     import dataclasses
 
     from napari_medssl.cli.evaluate_figure import draw_rows
+    from napari_medssl.cli.evaluate_report import weights_facts, write_out
     from napari_medssl.engine.device import choose_device, describe_device, policy_for
     from napari_medssl.evaluate.candidate import load_candidates
     from napari_medssl.evaluate.run import evaluate_steps
@@ -136,19 +137,6 @@ def _remark_on(candidates: list[Candidate], protocols: list[str], settings: Eval
         if not candidate.learns:
             left_out = " It cannot be fine-tuned, so it has no such row." if "finetune" in protocols else ""
             console.remark(f"{candidate.name} has no weights to learn, so it has no baselines of its own.{left_out}")
-
-
-def weights_facts(candidates: list[Candidate]) -> dict[str, dict[str, Any]]:
-    """What was judged, for the report."""
-    return {c.name: {"encoder": c.kind, "dims": c.dims, "size": c.size, "sha256": c.sha256} for c in candidates}
-
-
-def write_out(args: argparse.Namespace, facts: dict[str, Any]) -> None:
-    """Write the report of a run into the folder --out, which is made when it is not there."""
-    from napari_medssl.report import environment, write_report
-
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_report(args.out / "evaluate.json", {**environment(), "command": ["medssl", *args.argv], **facts})
 
 
 def _check_out(out: Path, *, force: bool) -> None:

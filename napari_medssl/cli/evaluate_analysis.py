@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from napari_medssl.cli.console import Console
-from napari_medssl.cli.evaluate import weights_facts, write_out
 from napari_medssl.cli.evaluate_figure import draw_analyses
+from napari_medssl.cli.evaluate_report import weights_facts, write_out
 from napari_medssl.cli.options import settings_from
 from napari_medssl.engine.device import choose_device, policy_for
 from napari_medssl.errors import SettingsError

@@ -15,7 +15,7 @@ from torch import nn
 
 from napari_medssl.bench.accuracy import Score, accuracy_steps
 from napari_medssl.cli.console import Console
-from napari_medssl.cli.evaluate import weights_facts, write_out
+from napari_medssl.cli.evaluate_report import weights_facts, write_out
 from napari_medssl.engine import Engine
 from napari_medssl.engine.device import choose_device, policy_for
 from napari_medssl.errors import SettingsError
