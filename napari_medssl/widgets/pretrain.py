@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.qt import get_current_stylesheet
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -25,6 +25,7 @@ from superqt import QSearchableComboBox
 from napari_medssl.errors import MedSSLError
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.widgets._curve_plot import Curve, CurvePlot
+from napari_medssl.widgets._docked import DockedWidget
 from napari_medssl.widgets._engine import DEVICES, EngineHandle, engine_for
 from napari_medssl.widgets._form import SettingsForm, folded
 from napari_medssl.widgets._layout import NOTICE, fill_scrolling, group, row, text
@@ -47,7 +48,7 @@ _NAMED = 3  # open scans; more are counted
 _CHECKS = 4  # of the k-NN in a small run, so that there is a curve
 
 
-class PretrainWidget(QWidget):
+class PretrainWidget(DockedWidget):
     """Form, button, curves. The run lives in its folder: stopped, closed or crashed, it goes on from there.
 
     method_box: methods of all documents. form: settings of the chosen one. work: progress and Stop. weights: the file
@@ -113,18 +114,6 @@ class PretrainWidget(QWidget):
         """Take the chosen folder off the list."""
         self.folder_list.takeItem(self.folder_list.currentRow())
         self._refresh_folders()
-
-    def event(self, event: QEvent | None) -> bool:
-        """A dock that napari takes away leaves its widget without parent, neither closed nor destroyed."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._detach()
-            self.deleteLater()
-        return super().event(event)
-
-    def closeEvent(self, event: Any) -> None:
-        """Stop what is running; its state is saved."""
-        self._detach()
-        super().closeEvent(event)
 
     def _make_controls(self) -> None:
         self.use_open = QCheckBox("Scans that are open")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout
 
 from napari_medssl.errors import MedSSLError
 from napari_medssl.geometry import is_oblique, plane_name
 from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.volume import Volume
+from napari_medssl.widgets._docked import DockedWidget
 from napari_medssl.widgets._engine import EngineHandle, engine_for
 from napari_medssl.widgets._labelling import Labelling
 from napari_medssl.widgets._layers import KEY
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _DOING = "The segmentation"
 
 
-class OneShotWidget(QWidget):
+class OneShotWidget(DockedWidget):
     """Joins the panel, the labelling and the results of a viewer with its engine.
 
     It holds no voxels but the undo history: labels live in layers, models and features in the engine.
@@ -122,11 +123,6 @@ class OneShotWidget(QWidget):
         """Show a slice of the scan."""
         if self.image is not None:
             self.viewer.dims.set_point(self.viewer.dims.ndim - 3, float(self.image.data_to_world((z, 0, 0))[0]))
-
-    def closeEvent(self, event: Any) -> None:
-        """Stop what is running and stop listening; the engine stays for the viewer's other widgets."""
-        self._detach()
-        super().closeEvent(event)
 
     def _detach(self) -> None:
         # Also after the Qt object's end: napari destroys a closed dock without asking it, and a run may be under way.

@@ -11,6 +11,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QDockWidget
 
 from napari_medssl.errors import MedSSLError, OutOfMemoryError
 from napari_medssl.io import read
@@ -486,9 +487,9 @@ def test_export_through_the_widget(
     assert widget.result is not None
 
 
-@pytest.mark.parametrize("closed_first", [True, False])
+@pytest.mark.parametrize("end", ["closed", "deleted", "dock taken away"])
 def test_closing_the_widget_cancels_and_stops_listening(
-    viewer: ViewerModel, scan: Image, engine: FakeEngine, qtbot: QtBot, closed_first: bool
+    viewer: ViewerModel, scan: Image, engine: FakeEngine, qtbot: QtBot, end: str
 ) -> None:
     widget = OneShotWidget(viewer, EngineHandle(lambda device, weights: engine))
     go_on = threading.Event()
@@ -498,9 +499,15 @@ def test_closing_the_widget_cancels_and_stops_listening(
     support = paint(widget, 2)
     assert widget.segment()
     qtbot.waitUntil(lambda: bool(engine.calls))
-    if closed_first:
-        widget.close()
-    widget.deleteLater()
+    if end == "dock taken away":
+        dock = QDockWidget()
+        qtbot.addWidget(dock)
+        dock.setWidget(widget)
+        widget.setParent(None)  # as napari does when the dock's x is clicked
+    else:
+        if end == "closed":
+            widget.close()
+        widget.deleteLater()
     qtbot.wait(50)
     go_on.set()
     qtbot.waitUntil(lambda: engine.closed)
