@@ -6,6 +6,7 @@ Outside `torchrun` everything here is the identity, so losses call it without as
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from napari_medssl.errors import DeviceError
+
+_GOODBYE_S = 0.5
 
 
 def world() -> tuple[int, int]:
@@ -98,6 +101,9 @@ def init_from_environment(device: torch.device | str) -> torch.device:
 def shutdown() -> None:
     """Leave the group; nothing when there is none."""
     if dist.is_available() and dist.is_initialized():
+        # gloo aborts a process whose peer hangs up while it is still on its way out of the last collective: rare, but
+        # torchrun then calls a run failed that has written its weights.
+        time.sleep(_GOODBYE_S)
         dist.destroy_process_group()
 
 
