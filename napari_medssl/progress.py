@@ -32,6 +32,25 @@ class Progress:
 Steps = Generator[Progress, None, T]
 
 
+def reporting(steps: Steps[T], see: Callable[[Progress], Progress | None]) -> Steps[T]:
+    """The same work with its reports as `see` gives them; None keeps a report back.
+
+    What `see` raises ends the work, and so does closing: `steps` is closed in any case, so that it can save and free.
+    """
+    try:
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            shown = see(progress)
+            if shown is not None:
+                yield shown
+    finally:
+        steps.close()
+
+
 def finish(steps: Steps[T], report: Callable[[Progress], None] | None = None) -> T:
     """Run `steps` to the end, hand every report to `report`, and give what the work returns."""
     while True:

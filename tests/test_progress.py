@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_medssl.progress import Progress, Steps, finish
+from napari_medssl.progress import Progress, Steps, finish, reporting
 
 
 def count(n: int) -> Steps[str]:
@@ -35,7 +35,7 @@ def test_an_error_in_the_work_passes_through() -> None:
 
 
 def test_work_can_be_stopped_at_a_report_and_cleans_up() -> None:
-    closed = []
+    closed: list[bool] = []
 
     def holding() -> Steps[None]:
         try:
@@ -47,4 +47,45 @@ def test_work_can_be_stopped_at_a_report_and_cleans_up() -> None:
     steps = holding()
     next(steps)
     steps.close()
+    assert closed == [True]
+
+
+def test_reporting_changes_and_keeps_back_reports_but_not_the_result() -> None:
+    closed: list[bool] = []
+
+    def work() -> Steps[str]:
+        try:
+            for i in range(4):
+                yield Progress(i, 4, "working")
+            return "done"
+        finally:
+            closed.append(True)
+
+    def see(progress: Progress) -> Progress | None:
+        return None if progress.done == 1 else Progress(progress.done, progress.total, "seen")
+
+    heard: list[Progress] = []
+    assert finish(reporting(work(), see), heard.append) == "done"
+    assert [(p.done, p.label) for p in heard] == [(0, "seen"), (2, "seen"), (3, "seen")]
+    stopped = reporting(work(), see)
+    next(stopped)
+    stopped.close()
+    assert closed == [True, True]
+
+
+def test_what_see_raises_ends_the_work() -> None:
+    closed: list[bool] = []
+
+    def work() -> Steps[str]:
+        try:
+            yield Progress(0, 1, "working")
+            return "done"
+        finally:
+            closed.append(True)
+
+    def see(progress: Progress) -> Progress:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(reporting(work(), see))
     assert closed == [True]

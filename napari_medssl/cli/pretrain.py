@@ -56,11 +56,11 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
 
 
 def _train(args: argparse.Namespace, console: Console, method: Method) -> None:
-    import hashlib
     import time
 
     from napari_medssl.cli.training import follow_training
     from napari_medssl.engine.device import choose_device
+    from napari_medssl.guidance import advise
     from napari_medssl.io.folders import make_folder
     from napari_medssl.models.bundle import load_bundle
     from napari_medssl.report import environment, report_path, write_report
@@ -76,7 +76,8 @@ def _train(args: argparse.Namespace, console: Console, method: Method) -> None:
     console.quiet |= not distributed.is_main()
     start = time.perf_counter()
     try:
-        _advise(console, method, settings)
+        for sentence in advise(method.name, to_dict(settings)):
+            console.remark(sentence)
         steps = pretrain(cases, args.out, method.name, settings, device=device, cache=args.cache)
         weights, notes = follow_training(console, steps, args.out, limit_minutes=settings.run.max_minutes)
         main = distributed.is_main()
@@ -85,27 +86,15 @@ def _train(args: argparse.Namespace, console: Console, method: Method) -> None:
     if not main:
         return
     report = {**environment(), "command": ["medssl", *args.argv], "method": method.name, "settings": to_dict(settings)}
-    card = load_bundle(weights).card
-    report |= {"seed": settings.run.seed, "data": card["data"], "notes": notes, "run": card["run"]}
+    bundle = load_bundle(weights)
+    run = bundle.card["run"]
+    report |= {"seed": settings.run.seed, "data": bundle.card["data"], "notes": notes, "run": run}
     report["seconds"] = round(time.perf_counter() - start, 1)
-    report["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    report["weights_sha256"] = bundle.sha256
     write_report(report_path(weights), report)
-    console.say(_summary(card["run"]))
+    console.say(_summary(run))
     console.say(f"written: {weights}")
     console.say(_next_command(method, weights))
-
-
-def _advise(console: Console, method: Method, settings: Any) -> None:
-    """What the documents' rules say of these settings; a run they rule out ends with the reason."""
-    from napari_medssl.errors import SettingsError
-    from napari_medssl.guidance import Facts, lint
-    from napari_medssl.settings import to_dict
-
-    for finding in lint(method.name, to_dict(settings), Facts()):
-        if finding.level == "refuse":
-            raise SettingsError(str(finding))
-        if finding.level == "warn":
-            console.remark(str(finding))
 
 
 def _summary(run: dict[str, Any]) -> str:

@@ -39,26 +39,29 @@ def follow_training(console: Console, steps: Steps[T], out: Path, *, limit_minut
 def _watched(
     console: Console, steps: Steps[T], notes: list[str], asked: threading.Event, limit_minutes: float
 ) -> Steps[T]:
+    from napari_medssl.progress import reporting
+
     said, pace = 0, _Pace()
+
+    def tell_notes() -> None:
+        nonlocal said
+        for note in notes[said:]:
+            console.remark(note)
+        said = len(notes)
+
+    def see(progress: Progress) -> Progress:
+        tell_notes()
+        if not limit_minutes:
+            for sentence in pace.seen(progress):
+                console.remark(sentence)
+        if asked.is_set():
+            raise KeyboardInterrupt  # between two steps: the run saves its state
+        return progress
+
     try:
-        while True:
-            try:
-                progress = next(steps)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            finally:
-                for note in notes[said:]:
-                    console.remark(note)
-                said = len(notes)
-            if not limit_minutes:
-                for sentence in pace.seen(progress):
-                    console.remark(sentence)
-            yield progress
-            if asked.is_set():
-                raise KeyboardInterrupt
+        return (yield from reporting(steps, see))
     finally:
-        steps.close()  # a run saves its state
+        tell_notes()
 
 
 class _Pace:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from napari_medssl.guidance.conflicts import CONFLICTS
 from napari_medssl.guidance.cost import annotation_cost
 from napari_medssl.guidance.flowcharts import CHARTS, walk, walk_all
-from napari_medssl.guidance.linter import Facts, Finding, lint
+from napari_medssl.guidance.linter import Facts, Finding, advise, lint
 from napari_medssl.guidance.methods import METHODS
 from napari_medssl.guidance.notice import NOTICE
 from napari_medssl.guidance.question import Question
@@ -27,6 +27,7 @@ __all__ = [
     "Finding",
     "Question",
     "Recommendation",
+    "advise",
     "annotation_cost",
     "as_dict",
     "find_rule",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from napari_medssl.errors import SettingsError
 from napari_medssl.guidance.contrastive import BIG_BATCH, HIGHEST_MIO, LOW, LOWEST_MIO_V3
 from napari_medssl.guidance.methods import METHODS, is_kind
 from napari_medssl.guidance.pretext import NEAR, ROTATION_EDGE
@@ -105,6 +106,15 @@ def lint(method: str, settings: Mapping[str, Any], facts: Facts | None = None) -
     found = [finding for check in CHECKS for finding in check(method, given, known)]
     order = {"refuse": 0, "warn": 1, "note": 2}
     return tuple(sorted(found, key=lambda finding: order[finding.level]))
+
+
+def advise(method: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Sentences for whoever starts a run with these settings; raises SettingsError when a rule rules them out."""
+    found = lint(method, settings)
+    refused = next((finding for finding in found if finding.level == "refuse"), None)
+    if refused is not None:
+        raise SettingsError(str(refused))
+    return tuple(str(finding) for finding in found if finding.level == "warn")
 
 
 def _is(method: str, *tokens: str) -> bool:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_medssl.errors import FormatError, MedSSLError
 from napari_medssl.io import read
 from napari_medssl.io.atomic import replacing
+from napari_medssl.models.bundle import file_sha256
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.train.dataset import Case
@@ -129,7 +130,7 @@ def _key(case: Case, grid: Grid) -> str:
     h = hashlib.sha256(json.dumps([_VERSION, grid.size, grid.spacing_mm, case.series]).encode())
     for path in (case.image, case.labels):
         for file in [path] if path is None or not path.is_dir() else sorted(path.iterdir()):
-            h.update(b"-" if file is None or not file.is_file() else hashlib.sha256(file.read_bytes()).digest())
+            h.update(b"-" if file is None or not file.is_file() else file_sha256(file).encode())
     return h.hexdigest()[:32]
 
 

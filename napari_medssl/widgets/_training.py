@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_medssl.errors import SettingsError
-from napari_medssl.guidance import Facts, lint
-from napari_medssl.progress import Progress, Steps
+from napari_medssl.guidance import advise
+from napari_medssl.progress import Progress, Steps, reporting
 from napari_medssl.settings import to_dict
 from napari_medssl.widgets._scan import Scan
 
@@ -83,21 +83,20 @@ class TrainingRequest:
 
 def _now_and_then(steps: Steps[Path]) -> Steps[Path]:
     """The same work with one report in a while, which holds all values since the one before."""
-    said, points = 0.0, []
-    try:
-        while True:
-            try:
-                progress = next(steps)
-            except StopIteration as stop:
-                result: Path = stop.value
-                return result
-            if values := getattr(progress, "values", None):
-                points.append((progress.done, values))
-            if time.monotonic() - said > _REPORT_S or progress.done == progress.total:
-                yield Learned(progress.done, progress.total, progress.label, progress.note, tuple(points))
-                said, points = time.monotonic(), []
-    finally:
-        steps.close()  # a run that is stopped saves its state
+    said = 0.0
+    points: list[tuple[int, dict[str, float]]] = []
+
+    def see(progress: Progress) -> Learned | None:
+        nonlocal said, points
+        if values := getattr(progress, "values", None):
+            points.append((progress.done, values))
+        if time.monotonic() - said <= _REPORT_S and progress.done != progress.total:
+            return None
+        told, points = tuple(points), []
+        said = time.monotonic()
+        return Learned(progress.done, progress.total, progress.label, progress.note, told)
+
+    return reporting(steps, see)
 
 
 def training_request(
@@ -117,9 +116,5 @@ def training_request(
         raise SettingsError("choose a folder for the run; weights, curves and the state to go on from are kept there")
     if method.labels and not folders:
         raise SettingsError(f"{method.name} learns from labels: add a folder with images/ and labels/")
-    found = lint(method.name, to_dict(settings), Facts())
-    refused = [str(f) for f in found if f.level == "refuse"]
-    if refused:
-        raise SettingsError(refused[0])
-    advice = tuple(str(f) for f in found if f.level == "warn")
+    advice = advise(method.name, to_dict(settings))
     return TrainingRequest(method, settings, tuple(open_scans), tuple(folders), Path(out).expanduser(), device, advice)

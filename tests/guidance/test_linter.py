@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from napari_medssl.guidance import METHODS, RULES, Facts, lint
+from napari_medssl.errors import SettingsError
+from napari_medssl.guidance import METHODS, RULES, Facts, advise, lint
 
 CROP_48 = {"crop_z": 48, "crop_y": 48, "crop_x": 48}
 CROP_64 = {"crop_z": 64, "crop_y": 64, "crop_x": 64}
@@ -127,3 +128,11 @@ def test_the_outer_setting_answers() -> None:
 def test_what_a_message_says() -> None:
     (finding,) = lint("rot3d", CROP_48)
     assert str(finding) == "an input of 48 voxels is too small to learn from turns; use 64 or more (R-43; D 418)"
+
+
+def test_advice_warns_and_refuses_but_keeps_notes_to_itself() -> None:
+    warnings = [f for f in lint("mio-v2", {"temperature": 0.5}) if f.level == "warn"]
+    assert advise("mio-v2", {"temperature": 0.5}) == tuple(map(str, warnings)) != ()
+    with pytest.raises(SettingsError, match="R-63"):
+        advise("mio-v3", {"temperature": 0.07})
+    assert advise("simclr", {}) == ()
