@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_medssl.cli.arguments import add_settings
+from napari_medssl.cli.figure import new_figure, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,13 +95,10 @@ def _row(e: Entry) -> list[str]:
 
 
 def _draw(entries: Sequence[Entry], path: Path, console: Console) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        console.remark("no figure: matplotlib is not installed (pip install matplotlib)")
-        return
     shown = sorted((e for e in entries if e.presence is not None), key=lambda e: e.presence or 0.0)
-    figure = Figure(figsize=(7, 1.2 + 0.28 * len(shown)), layout="constrained")
+    figure = new_figure(7, 1.2 + 0.28 * len(shown), console)
+    if figure is None:
+        return
     axes = figure.subplots()
     values = [e.presence or 0.0 for e in shown]
     errors = [
@@ -111,5 +109,4 @@ def _draw(entries: Sequence[Entry], path: Path, console: Console) -> None:
     axes.barh([f"{e.name} ({e.dims}D)" for e in shown], values, color=colors, xerr=list(zip(*errors, strict=True)))
     axes.set_xlim(min(values, default=0.5) - 0.05, 1.0)
     axes.set_xlabel("mean AUC of organs on slices, linear probe; bar: 95 % over seeds")
-    figure.savefig(path, dpi=110)
-    console.say(f"written: {path}")
+    save_figure(figure, path, console)

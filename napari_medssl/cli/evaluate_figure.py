@@ -8,31 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_medssl.cli.figure import new_figure, save_figure
+
 if TYPE_CHECKING:
     from napari_medssl.cli.console import Console
     from napari_medssl.evaluate.analyse import Analysis
     from napari_medssl.evaluate.compare import Row
 
 _LIMIT = 40  # bars that can still be read
-
-
-def new_figure(width: float, height: float, console: Console) -> Any:
-    """An empty figure, or None with a remark when matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        console.remark("no figure: matplotlib is not installed (pip install matplotlib)")
-        return None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def save_figure(figure: Any, path: Path, console: Console) -> None:
-    """Write a PNG, whole or not at all."""
-    from napari_medssl.io.atomic import replacing
-
-    with replacing(path) as (part,):
-        figure.savefig(part, format="png", dpi=120)
-    console.say(f"written: {path}")
 
 
 def draw_rows(rows: Sequence[Row], path: Path, console: Console) -> None:
