@@ -25,6 +25,7 @@ from napari_medssl.evaluate.examples import Examples
 from napari_medssl.evaluate.exams import exams
 from napari_medssl.evaluate.fit import FitSettings
 from napari_medssl.evaluate.presence import presence
+from napari_medssl.evaluate.run import cases_of
 from napari_medssl.io.atomic import replacing
 from napari_medssl.models.bundle import file_sha256, load_bundle, module_bundle, save_bundle
 from napari_medssl.oneshot import SegmentSettings
@@ -99,16 +100,19 @@ def contest_steps(
 
     The baselines are the same encoder with first weights and trained from scratch on the downstream labels.
     """
+    chosen = {name: method_settings(find_method(name), settings) for name in names}
     for name in names:  # what cannot be built is refused before hours are spent on the others
         if name == "propagation":
             raise SettingsError("propagation trains no encoder; leave it out of a comparison of encoders")
-        build_recipe(find_method(name), method_settings(find_method(name), settings))
+        build_recipe(find_method(name), chosen[name])
+    cases = cases_of(judged_on, only=only, labelled=True)
+    judge = _Judge(cases, exam_table, settings, device, out / "judged")
+    trained_on = cases_in(data, exclude=exclude)
     weights = {}
     for name in names:
-        weights[name] = yield from _trained(name, data, out / name, settings, device, exclude, out / "scans")
-    cases = [c for c in collect_cases([judged_on]) if c.labels is not None]
-    cases = [c for c in cases if not only or c.image.name.startswith(tuple(only))]
-    judge = _Judge(cases, exam_table, settings, device, out / "judged")
+        weights[name] = _weights_in(out / name) or (
+            yield from pretrain(trained_on, out / name, name, chosen[name], device=device, cache=out / "scans")
+        )
     asked = {"settings": to_dict(settings), "scans": [c.image.name for c in cases], "exams": str(exam_table)}
     known = _stored(out / "contest.json", asked)
     for name, path in weights.items():
@@ -144,20 +148,10 @@ def method_settings(method: Method, settings: ContestSettings) -> Any:
     return from_dict(method.settings, values, base=small)
 
 
-def _trained(
-    name: str,
-    data: Sequence[Path],
-    out: Path,
-    settings: ContestSettings,
-    device: torch.device,
-    exclude: Sequence[str],
-    cache: Path,
-) -> Steps[Path]:
-    done = [p for p in (out / "encoder.safetensors", out / "encoder3d.safetensors") if p.is_file()]
-    if done:
-        return done[0]
-    chosen = method_settings(find_method(name), settings)
-    return (yield from pretrain(cases_in(data, exclude=exclude), out, name, chosen, device=device, cache=cache))
+def _weights_in(folder: Path) -> Path | None:
+    """The encoder of a finished run."""
+    files = (folder / "encoder.safetensors", folder / "encoder3d.safetensors")
+    return next((file for file in files if file.is_file()), None)
 
 
 class _Judge:

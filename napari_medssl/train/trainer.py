@@ -80,6 +80,8 @@ def pretrain(
     if not isinstance(settings, chosen.settings):
         raise SettingsError(f"{method} takes {chosen.settings.__name__}, not {type(settings).__name__}")
     check(settings)
+    if not cases:
+        raise SettingsError("no scan is left to learn from; give other folders, or leave out fewer scans")
     cases = [c for c in cases if c.labels is not None] if chosen.labels else cases
     if not cases:
         raise SettingsError(f"{method} learns from labels and no scan has a label map; see `medssl pretrain --list`")
@@ -153,9 +155,11 @@ class _Run:
         self.recipe.objective.train()
         batches = self._batches()
         try:
-            while self.step < self.run.steps and self._share() < 1:
-                self._advance(next(batches))
-                values = self._report()
+            share = self._share()
+            while self.step < self.run.steps and share < 1:
+                self._advance(next(batches), share)
+                share = self._share()  # with a time limit the processes agree on it: once a step
+                values = self._report(ending=self.step == self.run.steps or share >= 1)
                 if values and log is not None:
                     log.add(self.step, values)
                 if values and events is not None:
@@ -192,8 +196,7 @@ class _Run:
         workers = self.run.workers if self.run.workers >= 0 else (8 if on_gpu else 0)
         return make_loader(examples, numbers, workers=workers, pinned=on_gpu)
 
-    def _advance(self, batch: Example) -> None:
-        share = self._share()
+    def _advance(self, batch: Example, share: float) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = rate(self.run.optim, share=share, epoch=self._epoch(), losses=self.epoch_losses)
         self.recipe.objective.begin_step(share)
@@ -255,10 +258,9 @@ class _Run:
             self.epoch_losses.append(self.epoch_sum / self.epoch_steps if self.epoch_steps else math.nan)
             self.epoch_sum, self.epoch_steps = 0.0, 0
 
-    def _report(self) -> dict[str, float]:
+    def _report(self, *, ending: bool) -> dict[str, float]:
         """The values of a log row, when one is due."""
         values: dict[str, float] = {}
-        ending = self.step == self.run.steps or self._share() >= 1
         if (self.step % self.run.log_every == 0 or ending) and self.counted:
             values = {name: total / self.counted for name, total in self.sums.items()}
             values["learning_rate"] = self.optimiser.param_groups[0]["lr"]

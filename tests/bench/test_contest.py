@@ -14,7 +14,7 @@ import torch
 from napari_medssl.bench import contest as contest_module
 from napari_medssl.bench.contest import ContestSettings, contest_steps, method_settings
 from napari_medssl.cli import main
-from napari_medssl.errors import SettingsError
+from napari_medssl.errors import FormatError, SettingsError
 from napari_medssl.progress import finish
 from napari_medssl.train.method import find_method
 
@@ -84,3 +84,10 @@ def test_a_method_without_an_encoder_is_refused(people: Path, tmp_path: Path) ->
 def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "simclr"]) == 2
     assert "--judge DIR" in capsys.readouterr().err
+
+
+def test_what_cannot_be_judged_is_refused_before_training(people: Path, tmp_path: Path) -> None:
+    steps = contest_steps(["rotation"], [people], people, tmp_path, QUICK, device=torch.device("cpu"), only=["nobody"])
+    with pytest.raises(FormatError, match="no labelled scan called nobody"):
+        finish(steps)
+    assert not (tmp_path / "rotation").exists()

@@ -23,7 +23,7 @@ from napari_medssl.train.divergence import DivergedError
 from napari_medssl.train.method import Recipe
 from napari_medssl.train.precision import Precision
 from napari_medssl.train.run_settings import OptimSettings
-from napari_medssl.train.trainer import TrainingProgress, train_on
+from napari_medssl.train.trainer import TrainingProgress, pretrain, train_on
 from tests.train.toy import BrightnessTask, ToyObjective, ToySettings, toy_method, toy_scans
 
 
@@ -265,3 +265,8 @@ def test_a_clipped_step_is_as_long_as_the_limit(tmp_path: Path) -> None:
     )
     moved = [(p.detach() - q).square().sum() for p, q in zip(recipes[0].objective.parameters(), first, strict=True)]
     assert float(torch.stack(moved).sum().sqrt()) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_no_scan_at_all_is_not_blamed_on_labels(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no scan is left to learn from"):
+        finish(pretrain([], tmp_path, "rotation"))
