@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
+from napari_medssl.edit.fill_holes import enclosed
 from napari_medssl.oneshot.refine.step import RefineContext, refiners
 
 _LARGEST_HOLE = 0.05  # of the slice's organ area: larger holes are anatomy, not noise
@@ -16,10 +16,5 @@ def holes(probability: np.ndarray, context: RefineContext) -> np.ndarray:
     del context
     for z in np.flatnonzero((probability >= 0.5).any(axis=(1, 2))):
         mask = probability[z] >= 0.5
-        inside = ndimage.binary_fill_holes(mask) & ~mask
-        pieces, count = ndimage.label(inside)
-        sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-        small = sizes <= _LARGEST_HOLE * mask.sum()
-        small[0] = False
-        probability[z][small[pieces]] = 1.0
+        probability[z][enclosed(mask, largest=_LARGEST_HOLE * mask.sum())] = 1.0
     return probability
