@@ -19,6 +19,7 @@ from napari_medssl.errors import MedSSLError
 
 COMMANDS: dict[str, str] = {
     "segment": "organs of a whole scan from one or a few labelled slices",
+    "edit": "refine a label map: fill, clean, smooth, interpolate, grow, shrink, combine",
     "info": "what a file or folder holds",
     "convert": "a scan or mask into another format, on the same grid",
     "demo": "segment a sample scan and show how well it went",

@@ -38,6 +38,8 @@ class Option:
             return " | ".join(str(a) for a in get_args(self.hint))
         if self.hint is bool:
             return "true | false"
+        if get_origin(self.hint) is tuple:
+            return f"{get_args(self.hint)[0].__name__},... (comma between)"
         low, high = ("" if v is None else f"{v:g}" for v in (self.ge, self.le))
         kind = getattr(self.hint, "__name__", str(self.hint))
         if low and high:
