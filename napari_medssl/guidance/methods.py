@@ -73,6 +73,7 @@ METHODS: dict[str, Entry] = {
         Entry("cowpro", "CoWPro superpixel episodes", "episodes", 2, "cowpro"),
         Entry("incontext", "episodes on labels and superpixels", "episodes", 2, "incontext"),
         Entry("propagation", "masks from slice to slice", "episodes", 2, "propagation"),
+        Entry("guided-propagation", "masks from slice to slice, revised", "episodes", 2, "propagation"),
     )
 }
 

@@ -69,6 +69,7 @@ def propagate_steps(
     keep_way: bool = False,
     tracks: TrackStore | None = None,
     identity: str = "",
+    guides: Mapping[int, np.ndarray] | None = None,
 ) -> Steps[dict[int, np.ndarray]]:
     """Foreground probability of every organ on every slice a walker reached.
 
@@ -76,12 +77,13 @@ def propagate_steps(
     limits: intensity window. slice_range: half-open range walkers stay in; one that starts outside walks into it.
     keep_way: give back such a walker's way outside the range too.
     tracks: where ways already walked are kept; identity: names the network in their keys (its weights' hash).
+    guides: organ to an earlier (Z, Y, X) probability, for a guided network; such ways are not kept.
 
     Returns organ to (Z, Y, X) float16 in [0, 1], 0 outside the range. Where walkers of two anchors meet, they are
     averaged with weights inverse to their distance from their anchors. Yields Progress per step.
     """
-    canvas = _Canvas(query, limits, device)
-    store = tracks if tracks is not None else TrackStore()
+    canvas = _Canvas(query, limits, device, guides)
+    store = tracks if tracks is not None and guides is None else TrackStore()
     base = f"{query.content_hash}|{limits}|{identity}|{digest(settings)}"
     stride = max(1, round(settings.step_mm / query.spacing_mm[0]))
     walkers = _start(anchors, query.shape[0], slice_range, canvas, store, base, stride, settings.stop_share)
@@ -221,11 +223,31 @@ def _predict(
         distance_mm=torch.tensor(
             [abs(z - w.anchor) * mm for z, w in zip(targets, which, strict=True)], device=canvas.device
         ),
+        guide=_guide(which, jobs, targets, canvas, grid) if getattr(network, "guided", False) else None,
     )
     probability = torch.sigmoid(network(inputs))
     if mirror:
         probability = (probability + torch.sigmoid(network(inputs.flip(-1))).flip(-1)) / 2
     return [_paste(p, box, canvas.shape_yx) for p, box in zip(probability, boxes, strict=True)]
+
+
+def _guide(
+    which: list[_Walker], jobs: list[tuple[int, int]], targets: list[int], canvas: _Canvas, grid: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The earlier opinion under each job's box, on its target and on the slice beyond; 0.5 where there is none."""
+    if not canvas.guided:
+        blank = grid.new_full(grid.shape[:3], 0.5)
+        return blank, blank
+    beyond = [z + o for z, (_, o) in zip(targets, jobs, strict=True)]
+    first, second = (
+        F.grid_sample(
+            torch.stack([canvas.guide(w.organ, z) for w, z in zip(which, zs, strict=True)])[:, None],
+            grid,
+            align_corners=False,
+        )[:, 0]
+        for zs in (targets, beyond)
+    )
+    return first, second
 
 
 def _paste(crop: Tensor, box: Tensor, shape_yx: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
@@ -272,8 +294,14 @@ class _Canvas:
 
     _KEPT = 96
 
-    def __init__(self, volume: Volume, limits: tuple[float, float], device: torch.device) -> None:
-        self._volume, self._limits, self.device = volume, limits, device
+    def __init__(
+        self,
+        volume: Volume,
+        limits: tuple[float, float],
+        device: torch.device,
+        guides: Mapping[int, np.ndarray] | None = None,
+    ) -> None:
+        self._volume, self._limits, self.device, self._guides = volume, limits, device, guides
         self.shape_yx = (volume.shape[1], volume.shape[2])
         self.spacing_z_mm = volume.spacing_mm[0]
         self._slices: dict[int, Tensor] = {}
@@ -290,6 +318,17 @@ class _Canvas:
     def piece(self, piece: Piece) -> Tensor:
         """A kept piece as a whole slice."""
         return torch.from_numpy(piece.whole(self.shape_yx)).to(self.device)
+
+    @property
+    def guided(self) -> bool:
+        """Whether there is an earlier opinion."""
+        return self._guides is not None
+
+    def guide(self, organ: int, z: int) -> Tensor:
+        """The earlier opinion of a slice."""
+        assert self._guides is not None
+        z = min(max(z, 0), self._volume.shape[0] - 1)
+        return torch.from_numpy(self._guides[organ][z].astype(np.float32)).to(self.device)
 
     def mask(self, mask: np.ndarray) -> Tensor:
         """A support mask as tensor, converted once."""

@@ -12,12 +12,14 @@ from torch import Tensor
 from napari_medssl.errors import SettingsError
 from napari_medssl.models.propagator import (
     CHANNELS,
+    GUIDE_CHANNELS,
     assemble,
     build_propagator,
     crop_grid,
     intensity_posterior,
     paste_grid,
     propagators,
+    texture_posterior,
 )
 
 S = 32
@@ -187,3 +189,42 @@ def test_shipped_shapes() -> None:
 def test_an_unknown_propagator_lists_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"no propagator is called 'rnn'; choose one of: crop-unet"):
         build_propagator("rnn")
+
+
+def test_a_guide_adds_three_channels_and_a_blank_one_says_nothing() -> None:
+    given = crops()
+    guide = (torch.full((2, S, S), 0.5), given["support_mask"])
+    stack = assemble(**given, guide=guide)
+    assert stack.shape == (2, CHANNELS + GUIDE_CHANNELS, S, S)
+    torch.testing.assert_close(stack[:, :CHANNELS], assemble(**given))
+    assert not stack[:, 9].any()
+    torch.testing.assert_close(stack[:, 10], 2 * given["support_mask"] - 1)
+    texture = texture_posterior(stack[:, 0], stack[:, 4], given["support_mask"])
+    torch.testing.assert_close(stack[:, 11], 2 * texture - 1)
+
+
+def test_texture_tells_a_noisy_organ_where_single_pixels_do_not() -> None:
+    g = torch.Generator().manual_seed(1)
+    organ = torch.zeros(1, 64, 64)
+    organ[:, 16:48, 16:48] = 1
+    support, target = (0.6 * organ + torch.randn(1, 64, 64, generator=g) for _ in range(2))
+    single = intensity_posterior(target, support, organ)
+    joint = texture_posterior(target, support, organ)
+    assert float(joint.min()) >= 0
+    assert float(joint.max()) <= 1
+
+    def right(p: Tensor) -> float:
+        return float(((p > 0.5) == (organ > 0.5)).float().mean())
+
+    assert right(joint) > right(single) + 0.1 > 0.6
+
+
+def test_a_guided_network_takes_its_guide_and_says_so_in_its_config() -> None:
+    network = build_propagator("crop-unet", features=(8, 8, 8, 8, 8, 8), crop_size=32, guided=True)
+    assert network.guided
+    assert network.config["guided"] is True
+    blank = torch.full((2, S, S), 0.5)
+    assert network(assemble(**crops(), guide=(blank, blank))).shape == (2, S, S)
+    plain = build_propagator("crop-unet", features=(8, 8, 8, 8, 8, 8), crop_size=32)
+    assert not plain.guided
+    assert "guided" not in plain.config  # so that older weights keep their description

@@ -392,3 +392,40 @@ def test_boxes_by_hand(
 def test_an_empty_mask_looks_where_the_organ_was_labelled() -> None:
     support = rectangle(20, 80, 30, 50)
     assert box_around(np.zeros_like(support), support) == box_around(support, support)
+
+
+class Guided(Made):
+    """A network that also sees an earlier opinion; it keeps what it was shown."""
+
+    guided = True
+
+    def __init__(self) -> None:
+        super().__init__(lambda inputs: (inputs[:, 9] + 1) / 2)
+        self.shown: list[Tensor] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        assert inputs.shape[1:] == (12, 64, 64)
+        self.shown.append(inputs[:, 9:11].clone())
+        return torch.logit(self.rule(inputs).clamp(1e-4, 1 - 1e-4))
+
+
+def test_without_guides_a_guided_network_is_told_that_nothing_is_known() -> None:
+    mask, network = organ(), Guided()
+    carry(scan(mask), {1: {10: mask[10]}}, network)
+    assert all(not shown.any() for shown in network.shown)
+
+
+def test_a_guide_is_shown_on_the_target_and_on_the_slice_beyond() -> None:
+    mask, network = organ(), Guided()
+    guides = {1: mask.astype(np.float16)}
+    store = TrackStore()
+    settings = {"limits": (0.0, 100.0), "device": torch.device("cpu"), "tracks": store, "identity": "n"}
+    query, anchors = scan(mask), {1: {10: mask[10]}}
+    found = finish(propagate_steps(query, anchors, network, PLAIN, guides=guides, **settings))
+    agree = 2 * ((found[1] > 0.5) & mask).sum() / ((found[1] > 0.5).sum() + mask.sum())
+    assert agree > 0.9  # it answers with its guide
+    beyond = torch.cat([shown[:, 1] for shown in network.shown])
+    assert (beyond.amax((1, 2)) > 0).sum() > 5
+    before = len(network.shown)
+    finish(propagate_steps(query, anchors, network, PLAIN, guides=guides, **settings))
+    assert len(network.shown) == 2 * before  # guided ways depend on their guide and are walked again

@@ -8,7 +8,6 @@ down, and past the organ's end if need be. Organs are those of labelled scans an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,42 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_medssl.errors import FormatError
 from napari_medssl.models.propagator import crop_grid
 from napari_medssl.oneshot.propagation import box_around
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.pretext.task import Example
-from napari_medssl.settings import setting
-from napari_medssl.train.episodes.organs import organ_areas, organ_extents
-from napari_medssl.train.episodes.supervoxels import supervoxels
+from napari_medssl.train.episodes.sources import Sources, WalkSettings, WalkVolume
 from napari_medssl.transforms.appearance import apply_appearance, draw_appearance
-
-_SHALLOWEST = 12  # slices a scan needs for supervoxels
-_TRIES = 1000
-
-
-@dataclass(frozen=True)
-class WalkSettings:
-    """How walks are drawn; the numbers are ours."""
-
-    steps: int = setting(3, "Slices per walk.", ge=1)
-    supervoxel_share: float = setting(0.25, "Share of walks that follow a supervoxel.", ge=0, le=1)
-    supervoxel_cases: int = setting(16, "Scans of which supervoxels are made, unlabelled ones first.", ge=0)
-    supervoxels: int = setting(150, "Supervoxels per scan.", ge=2)
-
-
-@dataclass(frozen=True, eq=False)
-class WalkVolume:
-    """A scan to walk through.
-
-    image, labels: (Z, Y, X) uint8. areas: (Z, 256) pixels of each label. extents: label to the slices that show it.
-    """
-
-    image: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.uint8]
-    spacing_z_mm: float
-    areas: npt.NDArray[np.intp]
-    extents: dict[int, npt.NDArray[np.intp]]
 
 
 class Walks:
@@ -67,51 +36,30 @@ class Walks:
 
     def __init__(self, settings: WalkSettings, *, crop_size: int) -> None:
         self._settings, self._size = settings, crop_size
-        self._built: tuple[Sequence[Scan], _Sources] | None = None
+        self._built: tuple[Sequence[Scan], Sources] | None = None
 
     def draw(self, scans: Sequence[Scan], rng: np.random.Generator) -> Example:
         """One walk. Raises FormatError when nothing can be followed from one slice to the next."""
         if self._built is None or self._built[0] is not scans:
-            self._built = (scans, _Sources(scans, self._settings))
+            self._built = (scans, Sources(scans, self._settings))
         volume = self._built[1].pick(rng)
         organ = int(rng.choice(list(volume.extents)))
         zs = volume.extents[organ]
         weights = volume.areas[zs, organ] ** 0.7
         support = int(rng.choice(zs, p=weights / weights.sum()))
         direction = int(rng.choice([-1, 1]))
-        stride = max(1, round(float(rng.uniform(1.0, 9.0)) / volume.spacing_z_mm))
+        stride = max(1, round(float(rng.uniform(1.0, 9.0)) / volume.spacing_mm[0]))
         ahead = zs[(zs - support) * direction >= 0]
         ahead = ahead[np.argsort(ahead * direction)]
-        start, carried = self._start(ahead, direction, stride, len(volume.image), rng)
+        start, carried = walk_start(ahead, direction, stride, self._settings.steps, depth=len(volume.image), rng=rng)
         rows = start + direction * stride * np.arange(self._settings.steps + 2)
         example = self._crop(volume, organ, support, rows, carried, rng)
-        gap, way = stride * volume.spacing_z_mm, abs(start - support) * volume.spacing_z_mm
+        gap, way = stride * volume.spacing_mm[0], abs(start - support) * volume.spacing_mm[0]
         return example | {"gap_mm": torch.tensor(float(gap)), "start_mm": torch.tensor(float(way))}
 
     def prepare(self, batch: Example) -> Example:
         """The batch as it is."""
         return batch
-
-    def _start(
-        self, ahead: npt.NDArray[np.intp], direction: int, stride: int, depth: int, rng: np.random.Generator
-    ) -> tuple[int, int]:
-        """The slice a walk starts on, and the slice whose mask it starts with.
-
-        ahead: the organ's slices from the labelled one on, in the direction of the walk. The two differ when the walk
-        is already lost: past the organ's end, still holding the last mask. Walks near the end and past it are drawn
-        more often than chance would, because stopping is the hardest part.
-        """
-        kind = rng.random()
-        if kind < 0.35:
-            return int(ahead[0]), int(ahead[0])
-        if kind < 0.6:
-            return (start := int(rng.choice(ahead))), start
-        if kind < 0.88:
-            near = ahead[-max(1, self._settings.steps * stride) :]
-            return (start := int(rng.choice(near))), start
-        last = int(ahead[-1])
-        past = last + direction * int(rng.integers(1, 2 * stride + 1))
-        return int(np.clip(past, 0, depth - 1)), last
 
     def _crop(
         self,
@@ -127,7 +75,7 @@ class Walks:
         labels = torch.from_numpy(volume.labels[order].astype(np.float32))
         masks = (labels == organ).float()
         masks[1] = torch.from_numpy(volume.labels[carried] == organ).float()
-        grid = self._grid(masks[0].numpy(), masks[1].numpy(), rng)
+        grid = walk_grid(masks[0].numpy(), masks[1].numpy(), self._size, rng)
         images = F.grid_sample(images[None], grid, align_corners=False)[0]
         labels = F.grid_sample(labels[None], grid, mode="nearest", align_corners=False)[0]
         masks = (F.grid_sample(masks[None], grid, align_corners=False)[0] > 0.5).float()
@@ -138,25 +86,49 @@ class Walks:
         walked[0] = damaged(walked[0], rng)
         return {"images": images[1:], "masks": walked, "support": images[0], "support_mask": masks[0]}
 
-    def _grid(
-        self, support: npt.NDArray[np.float32], start: npt.NDArray[np.float32], rng: np.random.Generator
-    ) -> Tensor:
-        shape = (support.shape[0], support.shape[1])
-        y, x, side = box_around(start if start.any() else support, support)
-        side *= float(rng.uniform(0.85, 1.25))
-        y, x = y + side * rng.normal(0, 0.05), x + side * rng.normal(0, 0.05)
-        grid = crop_grid(torch.tensor([[y, x, side]], dtype=torch.float32), self._size, shape)
-        angle = float(rng.uniform(-0.5, 0.5))
-        squeeze = float(np.exp(rng.normal(0, 0.1)))
-        flip = float(rng.choice([-1.0, 1.0]))
-        turn = torch.tensor(
-            [[np.cos(angle) * squeeze, -np.sin(angle)], [np.sin(angle), np.cos(angle) / squeeze]], dtype=torch.float32
-        )
-        turn[:, 0] *= flip
-        # Turn in pixels around the box centre: grid units differ between axes when the slice is not square.
-        unit = torch.tensor([shape[1] / 2, shape[0] / 2])
-        centre = grid.mean((1, 2), keepdim=True)
-        return ((grid - centre) * unit @ turn.T) / unit + centre
+
+def walk_start(
+    ahead: npt.NDArray[np.intp], direction: int, stride: int, steps: int, *, depth: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """The slice a walk starts on, and the slice whose mask it starts with.
+
+    ahead: the organ's slices from the labelled one on, in the direction of the walk. The two differ when the walk
+    is already lost: past the organ's end, still holding the last mask. Walks near the end and past it are drawn
+    more often than chance would, because stopping is the hardest part.
+    """
+    kind = rng.random()
+    if kind < 0.35:
+        return int(ahead[0]), int(ahead[0])
+    if kind < 0.6:
+        return (start := int(rng.choice(ahead))), start
+    if kind < 0.88:
+        near = ahead[-max(1, steps * stride) :]
+        return (start := int(rng.choice(near))), start
+    last = int(ahead[-1])
+    past = last + direction * int(rng.integers(1, 2 * stride + 1))
+    return int(np.clip(past, 0, depth - 1)), last
+
+
+def walk_grid(
+    support: npt.NDArray[np.float32], start: npt.NDArray[np.float32], size: int, rng: np.random.Generator
+) -> Tensor:
+    """(1, size, size, 2) sampling grid around a mask, turned, stretched and mirrored at random."""
+    shape = (support.shape[0], support.shape[1])
+    y, x, side = box_around(start if start.any() else support, support)
+    side *= float(rng.uniform(0.85, 1.25))
+    y, x = y + side * rng.normal(0, 0.05), x + side * rng.normal(0, 0.05)
+    grid = crop_grid(torch.tensor([[y, x, side]], dtype=torch.float32), size, shape)
+    angle = float(rng.uniform(-0.5, 0.5))
+    squeeze = float(np.exp(rng.normal(0, 0.1)))
+    flip = float(rng.choice([-1.0, 1.0]))
+    turn = torch.tensor(
+        [[np.cos(angle) * squeeze, -np.sin(angle)], [np.sin(angle), np.cos(angle) / squeeze]], dtype=torch.float32
+    )
+    turn[:, 0] *= flip
+    # Turn in pixels around the box centre: grid units differ between axes when the slice is not square.
+    unit = torch.tensor([shape[1] / 2, shape[0] / 2])
+    centre = grid.mean((1, 2), keepdim=True)
+    return ((grid - centre) * unit @ turn.T) / unit + centre
 
 
 def damaged(mask: Tensor, rng: np.random.Generator) -> Tensor:
@@ -174,50 +146,3 @@ def damaged(mask: Tensor, rng: np.random.Generator) -> Tensor:
         out[y : y + 16, x : x + 16] = float(rng.random() < 0.3)
     soft = F.avg_pool2d(out[None, None], 5, 1, 2)[0, 0]
     return soft if rng.random() < 0.6 else out
-
-
-class _Sources:
-    """What can be followed in some scans: organs by data set, and supervoxels, cut when they are first drawn."""
-
-    def __init__(self, scans: Sequence[Scan], settings: WalkSettings) -> None:
-        self._settings = settings
-        self._labelled: dict[str, list[WalkVolume]] = {}
-        for scan in scans:
-            volume = None if scan.labels is None else _volume(scan, scan.labels)
-            if volume is not None and volume.extents:
-                self._labelled.setdefault(scan.group, []).append(volume)
-        unlabelled_first = sorted(scans, key=lambda s: s.labels is not None)
-        deep = [s for s in unlabelled_first if len(s.image) >= _SHALLOWEST][: settings.supervoxel_cases]
-        self._pseudo: dict[str, list[Scan]] = {}
-        for scan in deep:
-            self._pseudo.setdefault(scan.group, []).append(scan)
-        self._cut: dict[Scan, WalkVolume] = {}
-
-    def pick(self, rng: np.random.Generator) -> WalkVolume:
-        for _ in range(_TRIES):
-            real = bool(self._labelled) and not (self._pseudo and rng.random() < self._settings.supervoxel_share)
-            if not real and not self._pseudo:
-                break
-            volume = self._organs(rng) if real else self._supervoxels(rng)
-            if volume.extents:
-                return volume
-        raise FormatError("no scan has a label or supervoxel on two neighbouring slices; nothing to walk along")
-
-    def _organs(self, rng: np.random.Generator) -> WalkVolume:
-        # A set counts by the number of different organs it teaches, not by its number of scans.
-        sets = list(self._labelled.values())
-        weights = np.array([len({k for v in volumes for k in v.extents}) ** 0.7 for volumes in sets])
-        volumes = sets[int(rng.choice(len(sets), p=weights / weights.sum()))]
-        return volumes[int(rng.integers(len(volumes)))]
-
-    def _supervoxels(self, rng: np.random.Generator) -> WalkVolume:
-        scans = list(self._pseudo.values())[int(rng.integers(len(self._pseudo)))]
-        scan = scans[int(rng.integers(len(scans)))]
-        if scan not in self._cut:
-            self._cut[scan] = _volume(scan, supervoxels(scan.image, scan.spacing_mm, self._settings.supervoxels))
-        return self._cut[scan]
-
-
-def _volume(scan: Scan, labels: npt.NDArray[np.uint8]) -> WalkVolume:
-    areas = organ_areas(labels)
-    return WalkVolume(scan.image, labels, scan.spacing_mm[0], areas, organ_extents(areas))

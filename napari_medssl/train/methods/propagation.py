@@ -11,7 +11,8 @@ import torch
 from napari_medssl.errors import SettingsError
 from napari_medssl.models.propagator import build_propagator
 from napari_medssl.settings import setting
-from napari_medssl.train.episodes.walks import Walks, WalkSettings
+from napari_medssl.train.episodes.sources import WalkSettings
+from napari_medssl.train.episodes.walks import Walks
 from napari_medssl.train.method import Method, Recipe, add_method
 from napari_medssl.train.objectives.mask_walk import MaskWalk
 from napari_medssl.train.run_settings import OptimSettings, RunSettings

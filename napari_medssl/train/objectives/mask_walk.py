@@ -36,6 +36,7 @@ class MaskWalk(Objective):
                 support_mask=batch["support_mask"],
                 gap_mm=batch["gap_mm"],
                 distance_mm=batch["start_mm"] + t * batch["gap_mm"],
+                guide=(batch["guides"][:, t], batch["guides"][:, t + 1]) if "guides" in batch else None,
             )
             logits = self.encoder(inputs.contiguous(memory_format=torch.channels_last))
             losses.append(mask_loss(logits, masks[:, t]))

@@ -11,8 +11,9 @@ import torch
 from napari_medssl.errors import FormatError
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.train.episodes import walks
+from napari_medssl.train.episodes.sources import Sources, WalkSettings
 from napari_medssl.train.episodes.supervoxels import supervoxels
-from napari_medssl.train.episodes.walks import Walks, WalkSettings
+from napari_medssl.train.episodes.walks import Walks
 
 SETTINGS = WalkSettings(steps=3, supervoxel_cases=0)
 Walk = dict[str, torch.Tensor]
@@ -141,19 +142,19 @@ def test_the_same_seed_gives_the_same_walk_whatever_was_drawn_before() -> None:
 
 def test_labelled_scans_are_walked_by_organs_and_supervoxels_in_their_shares() -> None:
     scans, settings = [body(), body(labelled=False)], WalkSettings(supervoxel_share=0.25, supervoxels=8)
-    sources, rng = walks._Sources(scans, settings), np.random.default_rng(0)
+    sources, rng = Sources(scans, settings), np.random.default_rng(0)
     picked = [sources.pick(rng) for _ in range(400)]
     organs = [list(v.extents) == [3] for v in picked]
     assert np.mean(organs) == pytest.approx(0.75, abs=0.07)
     followed = next(v for v, organ in zip(picked, organs, strict=True) if organ)
     assert followed.extents[3].tolist() == list(range(2, 12))
-    assert followed.spacing_z_mm == 4.0
+    assert followed.spacing_mm == (4.0, 1.0, 1.0)
     assert len({id(v) for v in picked}) == 3  # one of organs, two of supervoxels, each cut once
 
 
 def test_supervoxels_are_made_of_so_many_scans_unlabelled_ones_first() -> None:
     bare = body(labelled=False)
-    sources = walks._Sources([body(), bare], WalkSettings(supervoxel_share=1.0, supervoxel_cases=1, supervoxels=8))
+    sources = Sources([body(), bare], WalkSettings(supervoxel_share=1.0, supervoxel_cases=1, supervoxels=8))
     rng = np.random.default_rng(0)
     assert {id(sources.pick(rng).image) for _ in range(10)} == {id(bare.image)}
 

@@ -1,0 +1,204 @@
+"""One-shot segmentations of training scans, rehearsed: a random look, one labelled slice, and the first answer.
+
+What a guided propagator learns from: where the first answer goes wrong, and how it looks when it does. Ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from napari_medssl.errors import FormatError
+from napari_medssl.io.atomic import replacing
+from napari_medssl.io.folders import make_folder
+from napari_medssl.oneshot.diffusion import diffuse_steps
+from napari_medssl.oneshot.first_answer import first_answer_steps
+from napari_medssl.oneshot.propagation import PropagationSettings
+from napari_medssl.pretext.scan import Scan
+from napari_medssl.progress import finish
+from napari_medssl.settings import digest
+from napari_medssl.train.episodes.sources import Sources, WalkSettings, WalkVolume
+from napari_medssl.transforms.appearance import apply_appearance, draw_appearance
+from napari_medssl.volume import Volume
+
+log = logging.getLogger(__name__)
+
+_MARGIN_MM = 60.0
+_THIN_MM = 5.0  # slices thinner than this may be joined into slabs
+_THICKEST_MM = 8.5
+_LEAST_PX = 20  # of an organ on a slice that counts
+_TRIES = 100
+_KEPT = 256  # rehearsals in memory; some hundred MiB
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """image, guide: (Z, Y, X) uint8; truth: (Z, Y, X) bool; all in the box around one organ.
+
+    guide is the first answer, its probability spread over 0..255. support: the labelled slice.
+    """
+
+    image: npt.NDArray[np.uint8]
+    truth: npt.NDArray[np.bool_]
+    guide: npt.NDArray[np.uint8]
+    support: int
+    spacing_mm: tuple[float, float, float]
+
+
+def rehearse(sources: Sources, network: nn.Module | None, rng: np.random.Generator, *, share: float) -> Rehearsal:
+    """Draw a scan, an organ, a look and a labelled slice, and segment.
+
+    network: the propagator that gives the first answer; None for a random walker alone. share: largest weight of the
+    random walker beside a network. Raises FormatError when a hundred tries in a row leave too little of an organ.
+    """
+    for _ in range(_TRIES):
+        volume = sources.pick(rng)
+        organ = int(rng.choice(list(volume.extents)))
+        image, labels, spacing = thickened(volume, organ, rng)
+        truth = labels == organ
+        areas = truth.sum((1, 2))
+        zs = np.flatnonzero(areas >= _LEAST_PX)
+        if len(zs) >= 2:
+            looked = _looked(image, labels, rng)
+            chances = areas[zs] ** 0.7
+            largest = rng.random() < 0.5  # what users are told to label
+            support = int(zs[areas[zs].argmax()] if largest else rng.choice(zs, p=chances / chances.sum()))
+            guide = _first_answer(looked, spacing, support, truth[support], network, share)
+            return Rehearsal(looked, truth, guide, support, spacing)
+    raise FormatError("the labels of these scans are too small to follow through slices; check what they hold")
+
+
+def _first_answer(
+    image: npt.NDArray[np.uint8],
+    spacing_mm: tuple[float, float, float],
+    support: int,
+    mask: npt.NDArray[np.bool_],
+    network: nn.Module | None,
+    share: float,
+) -> npt.NDArray[np.uint8]:
+    query, anchors, limits = Volume(image, np.diag([*spacing_mm, 1.0])), {1: {support: mask}}, (0.0, 255.0)
+    if network is None:
+        found = finish(diffuse_steps(query, anchors, limits=limits))
+    else:
+        device = next(network.parameters()).device
+        settings = PropagationSettings()
+        found = finish(first_answer_steps(query, anchors, network, settings, limits=limits, device=device, share=share))
+    return np.round(255 * found[1].astype(np.float32)).astype(np.uint8)
+
+
+def thickened(
+    volume: WalkVolume, organ: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], tuple[float, float, float]]:
+    """The box around an organ, image in [0, 1] and labels, perhaps with thicker slices.
+
+    Thin slices are averaged into slabs as thick slices of a scanner are; labels are those of the slab's middle.
+    """
+    box = _box(volume, organ)
+    image, labels = volume.image[:, box[0], box[1]].astype(np.float32) / 255, volume.labels[:, box[0], box[1]]
+    z_mm, y_mm, x_mm = volume.spacing_mm
+    if z_mm < _THIN_MM and rng.random() < 0.6:
+        step = max(1, round(float(rng.uniform(z_mm, _THICKEST_MM)) / z_mm))
+        rows = np.arange(int(rng.integers(min(step, len(image)))), len(image), step)
+        half = (step - 1) // 2 if rng.random() < 0.75 else 0
+        slabs = np.clip(rows[:, None] + np.arange(-half, half + 1), 0, len(image) - 1)
+        image, labels, z_mm = image[slabs].mean(1, dtype=np.float32), labels[rows], z_mm * step
+    return np.asarray(image, np.float32), np.array(labels), (z_mm, y_mm, x_mm)
+
+
+def _box(volume: WalkVolume, organ: int) -> tuple[slice, slice]:
+    zs = volume.extents[organ]
+    plane = (volume.labels[zs[0] : zs[-1] + 1] == organ).any(0)
+    out = []
+    for axis in (0, 1):
+        hit = np.flatnonzero(plane.any(1 - axis))
+        extra = int(max(_MARGIN_MM / volume.spacing_mm[1 + axis], 0.6 * (hit[-1] - hit[0])))
+        out.append(slice(max(0, int(hit[0]) - extra), min(plane.shape[axis], int(hit[-1]) + 1 + extra)))
+    return out[0], out[1]
+
+
+def _looked(
+    image: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    look = draw_appearance(rng, strength=float(rng.uniform(0.3, 1.0)))
+    noise = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    out = apply_appearance(torch.from_numpy(image), torch.from_numpy(labels), look, noise).numpy()
+    # Coils fade along the body, and slices of one scan differ a little in gain.
+    fading = np.interp(np.linspace(0, 3, len(out)), np.arange(4), 1 + rng.normal(0, 0.08, 4))
+    gain = (fading * (1 + rng.normal(0, 0.015, len(out)))).astype(np.float32)
+    return np.round(255 * np.clip(out * gain[:, None, None], 0, 1)).astype(np.uint8)
+
+
+class Rehearsals:
+    """Rehearsals by number, made when first asked for; kept in memory, and on disk where the scans lie on disk.
+
+    walks: what is followed. network: as for `rehearse`. A rehearsal depends on seed, number, scans and network alone.
+    """
+
+    def __init__(self, walks: WalkSettings, network: nn.Module | None, *, seed: int, share: float) -> None:
+        self._walks, self._network, self._seed, self._share = walks, network, seed, share
+        self._built: tuple[Sequence[Scan], Sources, Path | None] | None = None
+        self._kept: OrderedDict[int, Rehearsal] = OrderedDict()
+
+    def get(self, scans: Sequence[Scan], number: int) -> Rehearsal:
+        """The rehearsal of this number on these scans."""
+        if self._built is None or self._built[0] is not scans:
+            self._built = (scans, Sources(scans, self._walks), self._folder(scans))
+            self._kept.clear()
+        if number not in self._kept:
+            self._kept[number] = self._made(number, *self._built[1:])
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[number]
+
+    def _made(self, number: int, sources: Sources, folder: Path | None) -> Rehearsal:
+        file = None if folder is None else folder / f"{number:06d}.npz"
+        if file is not None and file.is_file():
+            return _load(file)
+        made = rehearse(sources, self._network, np.random.default_rng([self._seed, number]), share=self._share)
+        if file is not None and not self._store(file, made):
+            self._built = None if self._built is None else (*self._built[:2], None)
+        return made
+
+    def _store(self, file: Path, made: Rehearsal) -> bool:
+        try:
+            make_folder(file.parent)
+            with replacing(file) as (part,), part.open("wb") as f:
+                np.savez(
+                    f,
+                    image=made.image,
+                    guide=made.guide,
+                    truth=np.packbits(made.truth),
+                    support=made.support,
+                    spacing_mm=np.array(made.spacing_mm),
+                )
+        except FormatError as error:  # a full disk costs time, not the run
+            log.warning("rehearsed segmentations are no longer kept on disk: %s", error)
+            return False
+        return True
+
+    def _folder(self, scans: Sequence[Scan]) -> Path | None:
+        files = [s.image.filename for s in scans if isinstance(s.image, np.memmap)]
+        if len(files) < len(scans) or not files[0]:
+            return None
+        h = hashlib.sha256(f"{digest(self._walks)} {self._seed} {self._share}".encode())
+        h.update(" ".join(str(Path(str(f)).stem) for f in files).encode())  # named after the scans' content
+        for tensor in () if self._network is None else self._network.state_dict().values():
+            h.update(tensor.detach().cpu().numpy().tobytes())
+        return Path(str(files[0])).parent / "rehearsals" / h.hexdigest()[:16]
+
+
+def _load(file: Path) -> Rehearsal:
+    with np.load(file) as kept:
+        image = kept["image"]
+        truth = np.unpackbits(kept["truth"], count=image.size).reshape(image.shape).astype(bool)
+        z, y, x = (float(mm) for mm in kept["spacing_mm"])
+        return Rehearsal(image, truth, kept["guide"], int(kept["support"]), (z, y, x))
