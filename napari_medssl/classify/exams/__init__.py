@@ -1,0 +1,1 @@
+"""Whole exams: several planes, several labels, many slices; read, learned from, scored."""
