@@ -1,0 +1,24 @@
+"""Where the evidence for a class lies: class activation maps, occlusion, attention, and how far to believe them."""
+
+from napari_medssl.classify.explain.cam import activation_maps
+from napari_medssl.classify.explain.explain import Explanation, explain, explain_steps
+from napari_medssl.classify.explain.layers import default_layer, map_layers
+from napari_medssl.classify.explain.occlusion import occlusion_map
+from napari_medssl.classify.explain.settings import ExplainSettings
+from napari_medssl.classify.explain.shown import Shown, as_bag, framed_slices, given_slices, resampled_box
+
+__all__ = [
+    "ExplainSettings",
+    "Explanation",
+    "Shown",
+    "activation_maps",
+    "as_bag",
+    "default_layer",
+    "explain",
+    "explain_steps",
+    "framed_slices",
+    "given_slices",
+    "map_layers",
+    "occlusion_map",
+    "resampled_box",
+]
