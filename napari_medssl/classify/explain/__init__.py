@@ -2,20 +2,28 @@
 
 from napari_medssl.classify.explain.cam import activation_maps
 from napari_medssl.classify.explain.explain import Explanation, explain, explain_steps
+from napari_medssl.classify.explain.faithfulness import Faithfulness, faithfulness, faithfulness_steps
 from napari_medssl.classify.explain.layers import default_layer, map_layers
 from napari_medssl.classify.explain.occlusion import occlusion_map
+from napari_medssl.classify.explain.sanity import Sanity, explain_sanity, explain_sanity_steps
 from napari_medssl.classify.explain.settings import ExplainSettings
 from napari_medssl.classify.explain.shown import Shown, as_bag, framed_slices, given_slices, resampled_box
 
 __all__ = [
     "ExplainSettings",
     "Explanation",
+    "Faithfulness",
+    "Sanity",
     "Shown",
     "activation_maps",
     "as_bag",
     "default_layer",
     "explain",
+    "explain_sanity",
+    "explain_sanity_steps",
     "explain_steps",
+    "faithfulness",
+    "faithfulness_steps",
     "framed_slices",
     "given_slices",
     "map_layers",
