@@ -29,17 +29,18 @@ class Phase:
 
 
 def phase_at(
-    mode: Mode, step: int, *, steps: int, per_epoch: int, stages: int, head_rate: float, encoder_rate: float
-) -> Phase:
+    mode: Mode, step: int, *, steps: int, per_epoch: int, stages: int, head_rate: float, encoder_rate: float,
+    fall: float | None = None,
+) -> Phase:  # fmt: skip
     """The phase of step number `step` (from 0) out of `steps`; `per_epoch` steps are an epoch.
 
     frozen: the head alone. warm-up: the head alone for 5 epochs, but at most half of the run, then everything at a
     tenth of the head's rate (paper 002, lengths and rates ours: B2-22). gradual: a stage more at equal intervals, the
     deepest first, all of them open for the last 1 / (stages + 1) of the run; no document defines it (S100). full: all
     from the start, the encoder slower than the head (guide 001: head 1e-3, encoder 1e-4).
-    All rates fall along a half cosine to 0.
+    All rates are multiplied by `fall`; None: they fall along a half cosine to 0.
     """
-    fall = 0.5 * (1 + math.cos(math.pi * step / steps))
+    fall = 0.5 * (1 + math.cos(math.pi * step / steps)) if fall is None else fall
     head, encoder = head_rate * fall, encoder_rate * fall
     if mode == "frozen":
         return Phase(0, head, 0.0)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
-from sklearn import metrics as sk
 
 from napari_medssl.metrics.measure import Measure, mean_measure
 
@@ -16,10 +15,13 @@ Array = npt.NDArray[Any]
 _BINS = 15  # of the calibration error, as Guo et al. (2017)
 
 
-def binary_scores(truth: Array, probability: Array, *, threshold: float = 0.5) -> dict[str, Measure]:
+def binary_scores(
+    truth: Array, probability: Array, *, threshold: float = 0.5, guess: Array | None = None
+) -> dict[str, Measure]:
     """Every measure of a yes-or-no label.
 
-    truth: (N,) 0 or 1. probability: (N,) of 1. threshold: from which on the answer is yes.
+    truth: (N,) 0 or 1. probability: (N,) of 1. threshold: from which on the answer is yes. guess: (N,) the answers 0
+    or 1, where not all were given by one threshold.
 
     Returns accuracy, balanced accuracy, precision, recall (the same as sensitivity), F1, sensitivity, specificity, AUC,
     Brier score and expected calibration error. With examples of one class alone there is no AUC, no balanced accuracy
@@ -29,10 +31,10 @@ def binary_scores(truth: Array, probability: Array, *, threshold: float = 0.5) -
     Raises ValueError when there is no example.
     """
     truth, probability = _checked(truth, probability)
-    guess = (probability >= threshold).astype(int)
+    guess = (probability >= threshold).astype(int) if guess is None else np.asarray(guess).astype(int)
     sensitivity, specificity = _recall(truth, guess, 1), _recall(truth, guess, 0)
     return {
-        "accuracy": Measure(float(sk.accuracy_score(truth, guess))),
+        "accuracy": Measure(float(np.mean(truth == guess))),
         "balanced accuracy": _balanced([sensitivity, specificity]),
         "precision": _precision(truth, guess, 1),
         "recall": sensitivity,
@@ -62,7 +64,7 @@ def class_scores(truth: Array, probability: Array) -> dict[str, Measure]:
     recall = mean_measure(recalls)
     chosen = probability[np.arange(len(truth)), guess]
     return {
-        "accuracy": Measure(float(sk.accuracy_score(truth, guess))),
+        "accuracy": Measure(float(np.mean(truth == guess))),
         "balanced accuracy": _balanced(recalls),
         "precision": mean_measure(_precision(truth, guess, c) for c in classes if c in truth),
         "recall": recall,
@@ -122,9 +124,10 @@ def _precision(truth: Array, guess: Array, label: int) -> Measure:
 
 
 def _f1(truth: Array, guess: Array, label: int) -> Measure:
-    if not ((truth == label).any() or (guess == label).any()):
+    there, called = truth == label, guess == label
+    if not (there.any() or called.any()):
         return Measure(None, f"class {label} is neither there nor called")
-    return Measure(float(sk.f1_score(truth == label, guess == label, zero_division=0.0)))
+    return Measure(float(2 * np.sum(there & called) / (np.sum(there) + np.sum(called))))
 
 
 def _balanced(recalls: list[Measure]) -> Measure:

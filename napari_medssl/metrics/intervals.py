@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,9 +77,31 @@ def bootstrap_intervals(
 
     Thesis 3 reports such intervals without a method; stratified by prevalence, as its authors' code (B3-47).
     """
-    draws = (statistic(resample_subjects(subjects, strata, rng)) for _ in range(resamples))
-    values = [v for v in draws if v is not None]
-    return [percentile_interval(values, level=level, over="patients") for level in levels]
+    found = bootstrap_table(
+        lambda numbers: {"": statistic(numbers)}, subjects, strata=strata, resamples=resamples, levels=levels, rng=rng
+    )
+    return found.get("", [None] * len(levels))
+
+
+def bootstrap_table(
+    statistics: Callable[[IntArray], Mapping[str, float | None]],
+    subjects: npt.NDArray[Any],
+    *,
+    strata: npt.NDArray[Any] | None = None,
+    resamples: int = 1000,
+    levels: Sequence[float] = (0.9, 0.95),
+    rng: np.random.Generator,
+) -> dict[str, list[Interval | None]]:
+    """As `bootstrap_intervals`, of several statistics at once: all of them on the same patients, drawn once."""
+    values: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        for name, value in statistics(resample_subjects(subjects, strata, rng)).items():
+            values.setdefault(name, [])
+            if value is not None:
+                values[name].append(value)
+    return {
+        name: [percentile_interval(v, level=level, over="patients") for level in levels] for name, v in values.items()
+    }
 
 
 def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval | None:

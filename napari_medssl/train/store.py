@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,8 +40,11 @@ def load_scans(
     *,
     cache: Path | None = None,
     bad_files: Literal["skip", "stop"] = "skip",
+    read_image: Callable[..., Volume] = read,
 ) -> Steps[list[Scan]]:
     """Every case on `grid`, as 8-bit voxels.
+
+    read_image: opens an image, `read_image(path, series=...)`, for those in formats of a data set of its own.
 
     cache: folder of prepared scans; what is there is opened as a memory map instead of being read again. Without it the
         scans stay in memory. bad_files: a scan that cannot be read, or whose label map does not fit, is named in the
@@ -56,7 +59,7 @@ def load_scans(
     for i, case in enumerate(cases):
         yield Progress(i, len(cases), f"reading {case.image.name}")
         try:
-            scans.append(_prepared(case, grid, cache))
+            scans.append(_prepared(case, grid, cache, read_image))
         except _CacheError as error:
             raise FormatError(str(error)) from error
         except MedSSLError as error:
@@ -104,13 +107,13 @@ def subject_of(name: str) -> str:
     return stem
 
 
-def _prepared(case: Case, grid: Grid, cache: Path | None) -> Scan:
+def _prepared(case: Case, grid: Grid, cache: Path | None, read_image: Callable[..., Volume]) -> Scan:
     if cache is None:
-        return _scan(case, *_read_on(case, grid))
+        return _scan(case, *_read_on(case, grid, read_image))
     stem = cache / _key(case, grid)
     facts_file = stem.with_suffix(".json")
     if not facts_file.is_file():
-        image, labels, spacing = _read_on(case, grid)
+        image, labels, spacing = _read_on(case, grid, read_image)
         try:
             _store(stem, image, labels, spacing)
         except FormatError as error:
@@ -144,8 +147,8 @@ def _store(stem: Path, image: npt.NDArray[np.uint8], labels: Any, spacing_mm: Se
         part.write_text(json.dumps({"spacing_mm": list(spacing_mm), "labels": labels is not None}))
 
 
-def _read_on(case: Case, grid: Grid) -> Voxels:
-    volume = read(case.image, series=case.series)
+def _read_on(case: Case, grid: Grid, read_image: Callable[..., Volume]) -> Voxels:
+    volume = read_image(case.image, series=case.series)
     labels = read(case.labels, labels=True) if case.labels is not None else None
     if labels is not None and labels.shape != volume.shape:
         raise FormatError(f"{case.labels} has shape {labels.shape} but its image has {volume.shape}")

@@ -37,3 +37,14 @@ def test_gradient_is_that_of_finite_differences_and_autocast_changes_nothing() -
         inside = multi_label_cross_entropy(half, labels.bfloat16())
     assert inside.dtype == torch.float32
     assert torch.equal(inside, multi_label_cross_entropy(half.float(), labels.float()))
+
+
+def test_positives_can_weigh_more() -> None:
+    logits, labels = torch.tensor([[0.3, -1.0], [2.0, 0.5]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    weight = torch.tensor([4.0, 0.5])
+    by_hand = [
+        4.0 * -math.log(1 / (1 + math.exp(-0.3))), -math.log(1 - 1 / (1 + math.exp(1.0))),
+        -math.log(1 - 1 / (1 + math.exp(-2.0))), 0.5 * -math.log(1 / (1 + math.exp(-0.5))),
+    ]  # fmt: skip
+    found = multi_label_cross_entropy(logits, labels, positive_weight=weight)
+    assert float(found) == pytest.approx(sum(by_hand) / 4, rel=1e-5)

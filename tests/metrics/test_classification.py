@@ -122,3 +122,10 @@ def test_empty_input_is_refused():
         binary_scores(np.array([]), np.array([]))
     with pytest.raises(ValueError, match="and some"):
         number_scores(np.array([]), np.array([]))
+
+
+def test_answers_of_several_thresholds_are_taken_as_given():
+    truth, probability = np.array([0, 0, 1, 1]), np.array([0.2, 0.6, 0.4, 0.9])
+    given = binary_scores(truth, probability, guess=np.array([0, 0, 1, 1]))
+    assert given["accuracy"].value == given["f1"].value == 1.0
+    assert given["auc"] == binary_scores(truth, probability)["auc"]

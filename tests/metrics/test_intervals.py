@@ -6,6 +6,7 @@ from scipy import stats
 
 from napari_medssl.metrics.intervals import (
     bootstrap_intervals,
+    bootstrap_table,
     percentile_interval,
     resample_subjects,
     seed_interval,
@@ -76,3 +77,18 @@ def test_seeds_follow_student():
     assert (found.low, found.high) == pytest.approx(expected)
     assert found.label == "95 % over seeds"
     assert seed_interval([1.0]) is None
+
+
+def test_a_table_of_statistics_sees_the_same_patients() -> None:
+    values = np.random.default_rng(0).normal(size=40)
+    subjects = np.repeat(np.arange(20), 2)
+
+    def both(numbers: np.ndarray) -> dict[str, float | None]:
+        return {"mean": float(values[numbers].mean()), "none": None}
+
+    table = bootstrap_table(both, subjects, resamples=50, levels=(0.95,), rng=np.random.default_rng(1))
+    alone = bootstrap_intervals(
+        lambda n: float(values[n].mean()), subjects, resamples=50, levels=(0.95,), rng=np.random.default_rng(1)
+    )
+    assert table["mean"] == alone
+    assert table["none"] == [None]
