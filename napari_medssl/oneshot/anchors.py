@@ -22,11 +22,16 @@ def split_supports(query: Volume, supports: Sequence[Support]) -> tuple[list[Sup
 
 
 def organs_of(supports: Sequence[Support]) -> tuple[Label, ...]:
-    """Every organ of the supports by value; of different names for one value, the first wins."""
+    """Every organ of the supports by value; of different names for one value, the first wins.
+
+    Raises SupportError when no slice is labelled: strokes and absences alone only correct.
+    """
     found: dict[int, Label] = {}
     for support in supports:
         for label in support.organs:
             found.setdefault(label.value, label)
+    if not found:
+        raise SupportError("there are corrections but no labelled slice; label an organ on at least one slice first")
     return tuple(found[v] for v in sorted(found))
 
 

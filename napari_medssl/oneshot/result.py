@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_medssl.oneshot.stroke import Stroke
 from napari_medssl.volume import Volume
 
 
@@ -18,8 +19,10 @@ class Segmentation:
     probability: organ value to (Z, Y, X) float16 in [0, 1], foreground probability before organs compete.
     report: JSON-ready facts: versions, weights hash, input hashes, settings, seed, seconds per step, volume_ml per
         organ, slice range and where it came from ("oracle" when given by the caller), warnings.
+    strokes: corrections that are in it, in the order they were painted.
     """
 
     labels: Volume
     probability: dict[int, np.ndarray]
     report: dict[str, Any] = field(default_factory=dict)
+    strokes: tuple[Stroke, ...] = ()

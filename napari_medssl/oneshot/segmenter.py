@@ -25,6 +25,7 @@ from napari_medssl.oneshot.quadrants import organ_region
 from napari_medssl.oneshot.reference import reference_steps
 from napari_medssl.oneshot.refine import REACH_MM, RefineContext, refiners
 from napari_medssl.oneshot.result import Segmentation
+from napari_medssl.oneshot.scribbles import with_corrections
 from napari_medssl.oneshot.settings import Method, SegmentSettings
 from napari_medssl.oneshot.support import Support
 from napari_medssl.oneshot.transfer import Labelled, OrganRange, labelled_slices, match_organ, organ_range
@@ -68,7 +69,8 @@ def segment_volume(
     result is 0 even on labelled slices, which still serve as examples.
 
     Yields Progress; returns the Segmentation with a report of what was done. On slices of the range that
-    the user labelled, the labels of the organs painted there are the user's own.
+    the user labelled, the labels of the organs painted there are the user's own; strokes and absences of the supports
+    hold everywhere (see `with_corrections`).
     """
     settings = settings or SegmentSettings()
     names = _refiner_names(settings.refine)
@@ -98,7 +100,8 @@ def segment_volume(
         "seconds": run.seconds,
         "warnings": run.warnings,
     }
-    return Segmentation(query.like(labels, organs), probability, report)
+    result = Segmentation(query.like(labels, organs), probability, report)
+    return with_corrections(query, result, here, settings=settings)
 
 
 def _methods(run: _Run, *, within: bool, across: bool) -> str:

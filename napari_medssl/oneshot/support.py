@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from napari_medssl.errors import SupportError
 from napari_medssl.labels import Label, default_label
+from napari_medssl.oneshot.stroke import Stroke
 from napari_medssl.volume import Volume
 
 
@@ -20,13 +22,19 @@ class Support:
     mask: integer (Z, Y, X) on the same grid; 0 everywhere on slices that are not labelled. On a slice where an
         organ is painted, every other pixel is known not to be that organ.
     labels: names and colours of the organs; missing ones get defaults.
+    strokes: corrections, in the order they were painted: certain voxels on any slice, of which the others stay open.
+    absent: organ to slices it is certainly not on. An organ labelled on one side of such a slice ends before it.
+        Strokes and absences count in the scan they were made on only, never as examples for another one.
 
-    Raises SupportError when the shape differs, values are negative or not whole, or no voxel is labelled.
+    Raises SupportError when the shape differs, values are negative or not whole, a stroke or an absence lies outside
+    the scan, or nothing at all is said.
     """
 
     volume: Volume
     mask: np.ndarray
     labels: tuple[Label, ...] = ()
+    strokes: tuple[Stroke, ...] = ()
+    absent: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         mask = np.asarray(self.mask)
@@ -44,7 +52,11 @@ class Support:
             mask = whole.astype(np.int32)
         if mask.size and mask.min() < 0:
             raise SupportError(f"the support mask has negative labels ({mask.min()}); labels start at 1")
-        if not mask.any():
+        for stroke in self.strokes:
+            stroke.check(self.volume.shape)
+        if beyond := [z for slices in self.absent.values() for z in slices if not 0 <= z < len(mask)]:
+            raise SupportError(f"an organ is said to be absent on slice {beyond[0]}; the scan has 0 to {len(mask) - 1}")
+        if not mask.any() and not self.strokes and not any(self.absent.values()):
             raise SupportError("the support mask is empty on every slice; paint an organ on at least one slice")
         object.__setattr__(self, "mask", mask)
 
