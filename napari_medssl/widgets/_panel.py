@@ -20,6 +20,7 @@ from napari_medssl.widgets._layout import NOTICE, button, fill_scrolling, group,
 from napari_medssl.widgets._options import OtherScan, SliceRange, is_scan, is_truth
 from napari_medssl.widgets._organs import OrganList
 from napari_medssl.widgets._table import ResultTable
+from napari_medssl.widgets._toolbox import Toolbox
 from napari_medssl.widgets._tools import SupportTools
 from napari_medssl.widgets._work import WorkBar
 
@@ -54,6 +55,7 @@ class SegmentPanel(QWidget):
         self.table = ResultTable()
         self.undo_button = button("Undo run", "Show the result before this one")
         self.redo_button = button("Redo run", "Show the result after this one")
+        self.toolbox = Toolbox(viewer)
         self.truth = LayerChooser(viewer, is_truth, none="(no truth)")
         self.export_button = button("Export…", "Save the result on the scan's own grid")
         self._arrange()
@@ -63,6 +65,7 @@ class SegmentPanel(QWidget):
         for chooser in (self.image, self.source, self.truth, self.other.image, self.other.labels):
             chooser.detach()
         self.tools.detach()
+        self.toolbox.detach()
         self.work.detach()
 
     def _arrange(self) -> None:
@@ -92,7 +95,7 @@ class SegmentPanel(QWidget):
         truth_row.setContentsMargins(0, 0, 0, 0)
         truth_row.addRow("Compare with", self.truth)
         buttons = row(self.take_button, self.undo_button, self.redo_button, self.export_button)
-        column.addWidget(group("4 · Check and correct", self.table, buttons, truth))
+        column.addWidget(group("4 · Check and correct", self.table, buttons, folded("Refine", self.toolbox), truth))
         column.addWidget(text(NOTICE))
         column.addStretch()
         fill_scrolling(self, content)

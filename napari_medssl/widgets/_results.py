@@ -116,6 +116,13 @@ def show_probability(viewer: ViewerModel, image: Image, result: Segmentation, *,
         viewer.layers.selection.active = active
 
 
+def shown_probability(viewer: ViewerModel, image: Image, organs: tuple[Label, ...]) -> dict[int, np.ndarray]:
+    """The probability maps on show for a scan, by organ value, as a result has them."""
+    values = {label.name: label.value for label in organs}
+    layers = {layer.metadata["medssl"].get("organ"): layer for layer in _probability_layers(viewer, image)}
+    return {values[name]: np.asarray(layer.data, np.float16) for name, layer in layers.items() if name in values}
+
+
 def _add_probability(viewer: ViewerModel, image: Image, label: Label, data: np.ndarray) -> Image:
     from napari.utils import Colormap
 

@@ -14,6 +14,7 @@ from napari_medssl.geometry import is_oblique, plane_name
 from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.volume import Volume
 from napari_medssl.widgets._docked import DockedWidget
+from napari_medssl.widgets._editing import Editing
 from napari_medssl.widgets._engine import EngineHandle, engine_for
 from napari_medssl.widgets._labelling import Labelling
 from napari_medssl.widgets._layers import KEY
@@ -46,6 +47,9 @@ class OneShotWidget(DockedWidget):
         self.panel = SegmentPanel(napari_viewer)
         self.labelling = Labelling(napari_viewer, self.panel, self)
         self.outcome = Outcome(napari_viewer, self.panel, self)
+        self.editing = Editing(
+            self.panel.toolbox, self.outcome, painted=lambda: self.support, current_slice=self.current_slice
+        )
         self._running_on: Image | None = None
         self._again = False
         self._told: set[str] = set()
