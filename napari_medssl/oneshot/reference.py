@@ -13,7 +13,7 @@ from napari_medssl.models.features import FeatureStack
 from napari_medssl.models.slices import mask_to_frame, out_of_frame
 from napari_medssl.oneshot.cowpro import learn_prototypes, score_logits
 from napari_medssl.oneshot.parts import serving_slices
-from napari_medssl.oneshot.prototype_settings import threshold_mode
+from napari_medssl.oneshot.prototype_settings import PrototypeSettings, threshold_mode
 from napari_medssl.oneshot.provider import Models
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.support import Support
@@ -52,7 +52,8 @@ def reference_steps(
         found = np.zeros(query.shape, np.float16)
         with torch.inference_mode():
             for rows, labelled in _shares(pairs, organ.value, span, by_part=by_part):
-                found[rows] = _match(stack, rows, *_examples(labelled, organ.value), settings, organ.name)
+                features, masks = _examples(labelled, organ.value)
+                found[rows] = match_slices(stack, rows, features, masks, settings.prototypes, organ=organ.name)
         maps[organ.value] = found
     return maps
 
@@ -82,10 +83,21 @@ def _examples(labelled: Sequence[tuple[Pair, list[int]]], organ: int) -> tuple[T
     return torch.cat(features), torch.cat(masks)
 
 
-def _match(
-    stack: FeatureStack, rows: list[int], features: Tensor, masks: Tensor, settings: SegmentSettings, name: str
+def match_slices(
+    stack: FeatureStack,
+    rows: Sequence[int],
+    features: Tensor,
+    masks: Tensor,
+    settings: PrototypeSettings,
+    *,
+    organ: str = "",
 ) -> np.ndarray:
-    mode = threshold_mode(settings.prototypes, name)
-    prototypes = learn_prototypes(features, masks, settings.prototypes, mode=mode, stride=stack.stride)
-    scores = score_logits(stack.data[rows], prototypes, settings.prototypes)
+    """Foreground probability (len(rows), Y, X) float16 of one organ on slices `rows` of a scan (S58-S60).
+
+    stack: features of the scan. features, masks: (N, D, h, w) and (N, S, S) of the labelled slices, in the frame of the
+    encoder. organ: its name, for the threshold of each organ. Call it where no gradient is wanted.
+    """
+    mode = threshold_mode(settings, organ)
+    prototypes = learn_prototypes(features, masks, settings, mode=mode, stride=stack.stride)
+    scores = score_logits(stack.data[list(rows)], prototypes, settings)
     return torch.sigmoid(out_of_frame(scores[:, 1] - scores[:, 0], stack.frame)).numpy().astype(np.float16)
