@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_medssl.cli import evaluate_cowpro
 from napari_medssl.cli.arguments import add_settings
 from napari_medssl.errors import SettingsError
 
@@ -22,7 +23,8 @@ _PROTOCOLS = ("knn", "probe", "finetune")
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.usage = (
-        "medssl evaluate WEIGHTS... --data DIR [...]\n       medssl evaluate analyse WEIGHTS... --data DIR [...]"
+        "medssl evaluate WEIGHTS... --data DIR [...]\n       medssl evaluate analyse WEIGHTS... --data DIR [...]\n"
+        "       medssl evaluate cowpro DATA... --out DIR [...]"
     )
     parser.epilog = (
         "tasks: presence, which organs a slice shows (needs labels/); dense, which organ a feature cell lies on;\n"
@@ -31,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "protocols: knn and probe on frozen features; finetune (--set compare.fit.mode=frozen, warm-up, gradual\n"
         "or full).\n"
         "Beside each number stand the same architecture with first weights and trained from scratch on the labels.\n"
-        "analyse: scores without labels; with two weights of one input also the similarity of their layers."
+        "analyse: scores without labels; with two weights of one input also the similarity of their layers.\n"
+        "cowpro: the thesis' tables 7.1 to 7.4; trains on folds of DATA, or scores --weights. A reproduction found in\n"
+        "--out is gone on with."
     )
     parser.add_argument("weights", nargs="*", help="default, none, another installed set, or files")
     parser.add_argument("--data", type=Path, action="append", default=[], metavar="DIR", help="scans; may be repeated")
@@ -49,11 +53,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for evaluate.json and evaluate.png")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    evaluate_cowpro.add_arguments(parser)
     add_settings(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int | None:
-    """Evaluate or analyse, print one table, write report and figure."""
+    """Evaluate, analyse or reproduce, print tables, write report and figure."""
+    if args.weights[:1] == [evaluate_cowpro.COWPRO]:
+        data = [*map(Path, args.weights[1:]), *args.data]
+        return evaluate_cowpro.evaluate_cowpro(args, data, console)
     from napari_medssl.cli.settings_list import list_settings
     from napari_medssl.evaluate.analyse import AnalyseSettings
     from napari_medssl.evaluate.run import EvaluateSettings
