@@ -109,6 +109,6 @@ def _curve(
         start, end = image, image.mean((2, 3), keepdim=True).expand_as(image)
     images = torch.where(changed[:, None], end, start)
     with looking(model), torch.inference_mode():
-        scores = torch.cat([model(part).double().cpu() for part in images.to(device_of(model)).split(8)])
+        scores = torch.cat([model(part).double().cpu() for part in torch.split(images.to(device_of(model)), 8)])
     probability = scores.softmax(1) if one_of else scores.sigmoid()
     return probability[:, target].numpy()
