@@ -35,6 +35,8 @@ class GuideSettings:
     answer_start: float = setting(0.25, "Share of walks that start with the first answer's mask.", ge=0, le=1)
     far_start: float = setting(0.3, "Share of walks that start with the mask of a slice some way off.", ge=0, le=1)
     swollen_start: float = setting(0.25, "Share of walks that start with a mask much too large or small.", ge=0, le=1)
+    gain_share: float = setting(0.3, "Share of walks whose slices differ in brightness.", ge=0, le=1)
+    shift_share: float = setting(0.2, "Share of walks whose slices are shifted against each other.", ge=0, le=1)
     step_mm: float = setting(2.5, "Distance of two slices of a walk, or that of the scan's own if larger.", ge=0.1)
 
 
@@ -97,11 +99,13 @@ class GuidedWalks:
         )
         images, guides, masks = (F.grid_sample(x[None], grid, align_corners=False)[0] for x in (images, guides, masks))
         masks = (masks > 0.5).float()
+        if rng.random() < self._settings.shift_share:
+            images, guides, masks = _shifted((images, guides, masks), rng)
         walked = masks[1:-1].clone()
         walked[0] = self._spoilt(walked[0], rng)
         if rng.random() < self._settings.blank:
             guides = torch.full_like(guides, 0.5)
-        images = _noisy(images, rng)
+        images = _noisy(images, rng, fading=rng.random() < self._settings.gain_share)
         return {
             "images": images[1:],
             "guides": guides[1:],
@@ -122,7 +126,18 @@ def swollen(mask: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.roll(pooled if grow else 1 - pooled, [int(v) for v in rng.integers(-10, 11, 2)], (0, 1))
 
 
-def _noisy(images: Tensor, rng: np.random.Generator) -> Tensor:
-    gain = torch.tensor(1 + rng.normal(0, 0.03, len(images)), dtype=torch.float32)[:, None, None]
+def _shifted(stacks: Sequence[Tensor], rng: np.random.Generator) -> list[Tensor]:
+    """The slices of all (N, S, S) stacks moved alike, as when every slice has its own breath-hold."""
+    shifts = np.round(rng.normal(0, 1.7, (len(stacks[0]), 2))).astype(int).tolist()
+    return [torch.stack([torch.roll(x, tuple(by), (0, 1)) for x, by in zip(s, shifts, strict=True)]) for s in stacks]
+
+
+def _noisy(images: Tensor, rng: np.random.Generator, *, fading: bool) -> Tensor:
+    """Noise, and gain that differs a little from slice to slice; with `fading` it drifts, as far from a surface coil."""
+    gain = 1 + rng.normal(0, 0.03, len(images))
+    if fading:
+        gain = gain * np.exp(np.cumsum(rng.normal(0, 0.16, len(images))))
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**63))))
-    return (images * gain + float(abs(rng.normal(0, 0.02))) * noise).clamp(0, 1)
+    return (
+        images * torch.tensor(gain, dtype=torch.float32)[:, None, None] + float(abs(rng.normal(0, 0.02))) * noise
+    ).clamp(0, 1)

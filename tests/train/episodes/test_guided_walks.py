@@ -20,7 +20,14 @@ from napari_medssl.train.episodes.sources import Sources, WalkSettings
 from tests.train.episodes.test_walks import drifting
 
 WALKS = WalkSettings(supervoxel_cases=0)
-PLAIN = {"blank": 0.0, "answer_start": 0.0, "far_start": 0.0, "swollen_start": 0.0}
+PLAIN = {
+    "blank": 0.0,
+    "answer_start": 0.0,
+    "far_start": 0.0,
+    "swollen_start": 0.0,
+    "gain_share": 0.0,
+    "shift_share": 0.0,
+}
 
 
 def made(scan: Scan, number: int = 0) -> Rehearsal:
@@ -169,3 +176,31 @@ def test_swollen_masks_are_much_larger_or_smaller() -> None:
     assert min(sizes) < 0.5
     assert max(sizes) > 1.9
     assert all(not 0.6 < s < 1.5 for s in sizes)
+
+
+def brightness_spread(settings: GuideSettings) -> float:
+    """How much the brightness inside the organ differs between the slices of a walk."""
+    spreads = []
+    for walk in walks(settings, drifting(), 30):
+        inside = [
+            i[m > 0.5].median() for i, m in zip(walk["images"][1:4], walk["masks"][1:], strict=True) if m.sum() > 50
+        ]
+        if len(inside) == 3:
+            spreads.append(float(torch.stack(inside).std() / torch.stack(inside).mean()))
+    return float(np.mean(spreads))
+
+
+def test_slices_of_some_walks_fade() -> None:
+    assert brightness_spread(GuideSettings(pool=4, **PLAIN | {"gain_share": 1.0})) > 1.5 * brightness_spread(
+        GuideSettings(pool=4, **PLAIN)
+    )
+
+
+def test_slices_are_shifted_with_their_masks_and_guides() -> None:
+    agree = [
+        dice((walk["guides"][t] > 0.5).numpy(), (walk["masks"][t] > 0.5).numpy())
+        for walk in walks(GuideSettings(pool=3, **PLAIN | {"shift_share": 1.0}), drifting(), 30)
+        for t in (1, 2, 3)
+        if walk["masks"][t].sum() > 100 and (walk["guides"][t] > 0.5).sum() > 100
+    ]
+    assert np.median(agree) > 0.7
