@@ -145,7 +145,9 @@ def _compared(
 
 
 def _groups(scores: Sequence[Score]) -> list[tuple[str, int]]:
-    return sorted({(s.method, s.slices) for s in scores}, key=lambda g: (g[0] != OURS, g))
+    """Methods in the order of the scores, with their numbers of slices ascending."""
+    methods = dict.fromkeys(s.method for s in scores)
+    return [(m, k) for m in methods for k in sorted({s.slices for s in scores if s.method == m})]
 
 
 class _Grid:

@@ -25,7 +25,7 @@ def draw_accuracy(
     counts = sorted({line.slices for line in found})
     organs = sorted({line.organ for line in found}, key=lambda organ: organ or 10**9)
     methods = list(dict.fromkeys(line.method for line in found))
-    bars = max(4.0, 1.2 + 0.22 * len(organs) * (len(methods) + 1))
+    bars = min(12.0, max(4.0, 1.2 + 0.22 * len(organs) * (len(methods) + 1)))
     figure = new_figure(bars + (4.0 if len(counts) > 1 else 0.0), 4.2, console)
     if figure is None:
         return
@@ -80,7 +80,7 @@ def _curves(axes: Any, found: Sequence[Line], counts: Sequence[int], methods: Se
             label=method,
         )
     axes.set_xticks(list(counts))
-    axes.set(xlabel="labelled slices", ylabel="Dice, mean over organs, slices that none labels", title="more slices")
+    axes.set(xlabel="labelled slices", ylabel="Dice, mean over organs", title="on slices that no number labels")
 
 
 def _errors(values: Sequence[Average]) -> list[list[float]]:

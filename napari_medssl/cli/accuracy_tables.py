@@ -18,20 +18,20 @@ _MARKS = {"behind": "<", "surely behind": "<<", "ahead": "", "surely ahead": "",
 
 
 def print_accuracy(scores: Sequence[Score], console: Console, protocol: Protocol, names: Names) -> None:
-    """Every table there is something for."""
+    """Every organ from the fewest labelled slices, differences to alternatives, and means by number of slices."""
     crossed = protocol.task == "across"
     found = lines(scores, crossed=crossed)
-    groups = list(dict.fromkeys((line.method, line.slices) for line in found))
-    for n, group in enumerate(groups):
-        if len(groups) > 1:
-            console.say(("\n" if n else "") + f"{group[0]}, {_plural(group[1], 'labelled slice')}")
-        mine = [line for line in found if (line.method, line.slices) == group]
-        console.table(_HEAD, [_row(line, names) for line in mine], left=1)
-    _explain(found, console, protocol)
+    counts = sorted({line.slices for line in found})
+    first = [line for line in found if line.slices == counts[0]]
+    methods = list(dict.fromkeys(line.method for line in first))
+    for n, method in enumerate(methods):
+        if len(methods) > 1 or len(counts) > 1:
+            console.say(("\n" if n else "") + f"{method}, {_plural(counts[0], 'labelled slice')}")
+        console.table(_HEAD, [_row(line, names) for line in first if line.method == method], left=1)
+    _explain(first, console, protocol)
     differences = against(scores, crossed=crossed)
     if differences:
-        _print_differences(differences, found, console, names)
-    counts = sorted({line.slices for line in found})
+        _print_differences(differences, first, console, names)
     if len(counts) > 1:
         _print_curve(counts, found, gains(scores, crossed=crossed), console)
 
@@ -66,16 +66,15 @@ def _print_differences(
     differences: Sequence[Comparison], found: Sequence[Line], console: Console, names: Names
 ) -> None:
     rows = []
-    means = {(line.method, line.slices, line.organ): line.values["whole"] for line in found}
-    fewest = min(line.slices for line in found)
+    means = {(line.method, line.organ): line.values["whole"] for line in found}
     for c in differences:
         rows.append(
             (
                 c.second,
                 _name(c.organ, names),
                 _MARKS[c.verdict],
-                _number(means[c.first, fewest, c.organ]),
-                _number(means[c.second, fewest, c.organ]) if (c.second, fewest, c.organ) in means else "-",
+                _number(means[c.first, c.organ]),
+                _number(means[c.second, c.organ]) if (c.second, c.organ) in means else "-",
                 _number(c.value, sign=True),
                 _ends(c.value.interval, sign=True),
             )
