@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from napari_medssl.bench.correcting import correction_steps
 from napari_medssl.bench.encoding import encoding_steps
 from napari_medssl.bench.goals import BenchSettings, Measurement
 from napari_medssl.bench.memory import large_steps, memory_steps
 from napari_medssl.bench.pretraining import pretraining_steps
+from napari_medssl.bench.rival import walker_steps
 from napari_medssl.bench.segmenting import phantom_task, warm_steps
 from napari_medssl.engine import Engine
 from napari_medssl.progress import Progress, Steps
@@ -21,7 +23,7 @@ def bench_steps(
     large: bool = False,
     methods: Sequence[str] = (),
 ) -> Steps[list[Measurement]]:
-    """Encoding throughput, first and second segmentations, and peak memory.
+    """Encoding throughput, first and second segmentations, a correction, the random walker beside, and peak memory.
 
     large: also a CT of 512 x 512 x 400. methods: only the training steps of these pretraining methods instead.
 
@@ -35,6 +37,8 @@ def bench_steps(
     with Engine(device=device, weights=weights) as engine:
         rows = [(yield from encoding_steps(engine, within.query, repeats=settings.repeats))]
         rows += yield from warm_steps(engine, within, across, repeats=settings.repeats)
+        rows.append((yield from correction_steps(engine, within, repeats=settings.repeats)))
+        rows.append((yield from walker_steps(engine, within, repeats=settings.repeats)))
     organ, slices = settings.organ, settings.slices
     rows += yield from memory_steps(n_slices=slices, organ=organ, device=device, weights=weights)
     if large:

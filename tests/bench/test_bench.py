@@ -12,12 +12,15 @@ import torch
 
 from napari_medssl import bench
 from napari_medssl.bench import BenchSettings, Measurement, bench_steps, child
+from napari_medssl.bench.correcting import correction_steps, edge_stroke
 from napari_medssl.bench.encoding import encoding_steps
 from napari_medssl.bench.memory import BenchError, _run_steps, memory_steps
 from napari_medssl.bench.pretraining import pretraining_steps
+from napari_medssl.bench.rival import walker_steps
 from napari_medssl.bench.segmenting import phantom_task, warm_steps
 from napari_medssl.cli import main
 from napari_medssl.engine import Engine
+from napari_medssl.errors import SupportError
 from napari_medssl.progress import finish
 
 
@@ -65,6 +68,48 @@ def test_the_second_run_does_not_encode(engine):
     assert after.hits > before.hits
     assert [r.unit for r in rows] == ["", "s", "", "s", "", "s", "s"]
     assert all(r.value > 0 for r in rows)
+
+
+def test_the_walker_gets_the_same_labels_and_ours_starts_anew(engine, monkeypatch):
+    within = phantom_task(6, "liver", across=False, side=64)
+    asked, kept = {}, []
+
+    def walk(name, seen, slices):
+        asked.update(name=name, shape=seen.image.shape, slices=slices)
+        time.sleep(0.3)
+
+    def segment(query, supports):
+        kept.append((engine.cache.statistics.nbytes, query is within.query, supports is within.supports))
+        time.sleep(0.15)
+
+    engine.features(within.query)
+    monkeypatch.setattr("napari_medssl.bench.rival.segment_by", walk)
+    monkeypatch.setattr(engine, "segment", segment)
+    row = finish(walker_steps(engine, within, repeats=2))
+    assert kept == [(0, True, True)] * 2
+    assert asked["name"] == "random-walker-full"
+    assert asked["shape"] == within.query.shape
+    (z,) = within.supports[0].slices
+    assert asked["slices"][z].sum() == within.supports[0].mask[z].sum()
+    assert row.value == pytest.approx(0.5, abs=0.3)
+    assert (row.goal, row.better) == (1.0, "lower")
+
+
+def test_a_correction_is_a_stroke_over_an_edge_away_from_the_label(engine):
+    within = phantom_task(8, "liver", across=False, side=64)
+    row = finish(correction_steps(engine, within, repeats=1))
+    assert (row.unit, row.goal) == ("s", 1.0)
+    assert row.value > 0
+    organ = np.zeros((9, 30, 30), bool)
+    organ[1:8, 8:22, 8:22] = True
+    stroke = edge_stroke(organ, 2)
+    assert set(stroke.at[:, 0]) == {4}, "between the label and the far end, 7"
+    inside = organ[stroke.index]
+    assert inside.any()
+    assert not inside.all()
+    assert not stroke.values.any()
+    with pytest.raises(SupportError, match="nothing was found"):
+        edge_stroke(organ & (np.arange(9) == 2)[:, None, None], 2)
 
 
 def test_the_support_of_a_task_is_one_slice_or_three_of_another_patient():
@@ -154,7 +199,7 @@ def test_the_table_judges_and_check_fails(monkeypatch, capsys, tmp_path):
 @pytest.mark.slow
 def test_the_whole_suite_runs():
     rows = finish(bench_steps(BenchSettings(slices=4, repeats=1), device="cpu", weights="none"))
-    assert len(rows) == 10
+    assert len(rows) == 12
     assert all(np.isfinite(r.value) for r in rows)
 
 
