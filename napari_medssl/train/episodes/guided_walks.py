@@ -133,7 +133,7 @@ def _shifted(stacks: Sequence[Tensor], rng: np.random.Generator) -> list[Tensor]
 
 
 def _noisy(images: Tensor, rng: np.random.Generator, *, fading: bool) -> Tensor:
-    """Noise, and gain that differs a little from slice to slice; with `fading` it drifts, as far from a surface coil."""
+    """Noise, and gain that differs a little between slices; with `fading` it drifts, as away from a surface coil."""
     gain = 1 + rng.normal(0, 0.03, len(images))
     if fading:
         gain = gain * np.exp(np.cumsum(rng.normal(0, 0.16, len(images))))
