@@ -167,7 +167,8 @@ class Examination:
 
     def scan_steps(self, case: Case) -> Steps[list[Score]]:
         """Scores of every organ of one scan, by every method. Raises MedSSLError children when it cannot be used."""
-        known = _Known(case)
+        # A patient whose labels serve the others has been read already.
+        known = next((d for d in self._donors if d.name == case.image.name), None) or _Known(case)
         organs = organs_of(known.truth)
         scores: list[Score] = []
         for i, organ in enumerate(organs):
@@ -200,9 +201,7 @@ class Examination:
             for choice, first in enumerate(first_slices(truth, protocol.supports, rng)):
                 yield choice, query, {k: slices_with(truth, first, k) for k in counts}
             return
-        for choice, donor in enumerate(
-            self._donors
-        ):  # the number is the donor's, also where an earlier one is left out
+        for choice, donor in enumerate(self._donors):  # it keeps its number where an earlier one is left out
             truth = donor.truth == organ
             counts = [k for k in protocol.counts if k <= _slices_of(truth)]
             if donor.person != query.person and _slices_of(truth) >= _LEAST_SLICES:
@@ -217,15 +216,15 @@ class Examination:
         truth = query.truth == trial.organ
         given = found
         if not trial.here:
-            span = _span(truth)
-            given = (
-                self._engine.segment(query.scan, [support], slice_range=span, settings=self._settings).labels.data == 1
-            )
+            again = self._engine.segment(query.scan, [support], slice_range=_span(truth), settings=self._settings)
+            given = again.labels.data == 1
         return self._score(OURS, trial, found, given, truth, seconds, query.scan.spacing_mm)
 
     def _theirs(self, name: str, trial: _Trial) -> Score | None:
         query, source = (known.seen_at(thinned(name, known.truth.shape[1:])) for known in (trial.query, trial.source))
         organ = trial.source.truth == trial.organ
+        for seen in (query, source):
+            seen.get_ready(name)
         start = time.perf_counter()
         slices = {z: source.turned(organ[z]) for z in trial.slices}
         found = segment_by(name, query, slices, source=None if trial.here else source)

@@ -70,6 +70,11 @@ class Prepared:
         rows, columns = (slice(None, None, -1 if flip else None) for flip in self.flips)
         return mask[..., rows, columns][..., :: self.step, :: self.step]
 
+    def get_ready(self, name: str) -> None:
+        """Make what an alternative needs once per scan, so that an organ's clock runs for the organ alone."""
+        if name == FOREST:
+            _ = self.features
+
     @cached_property
     def features(self) -> npt.NDArray[np.float32]:
         """(Z, y, x, 12): intensity; Gaussian, its gradient and difference of Gaussians at three scales; place."""

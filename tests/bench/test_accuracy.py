@@ -10,6 +10,7 @@ import pytest
 import napari_medssl
 from napari_medssl import Volume, read, write
 from napari_medssl.bench.accuracy import Examination, Protocol, accuracy_steps, organs_of
+from napari_medssl.bench.alternatives import Prepared, prepare
 from napari_medssl.engine import Engine
 from napari_medssl.errors import FormatError
 from napari_medssl.oneshot import SegmentSettings
@@ -144,3 +145,23 @@ def test_alternatives_agree_with_the_benchmark(benchmark, engine, ours, theirs):
     (row,) = module.within(str(folder / "images" / "scan.nii.gz"), theirs, {})
     assert (score.method, score.organ) == (ours, row["organ"])
     assert (score.whole, score.in_range) == pytest.approx((row["whole"], row["in_range"]), abs=1e-4)
+
+
+def test_scans_are_read_once_and_the_clock_runs_for_organs_alone(people, engine, monkeypatch):
+    read_files, ready = [], []
+    monkeypatch.setattr("napari_medssl.bench.accuracy.read", lambda p, **k: read_files.append(p) or read(p, **k))
+    get_ready = Prepared.get_ready
+    monkeypatch.setattr(Prepared, "get_ready", lambda self, name: (ready.append(name), get_ready(self, name))[1])
+    run(
+        people,
+        engine,
+        Protocol("across", supports=3, against=("forest",)),
+        settings=SegmentSettings(method="prototypes"),
+    )
+    assert len(read_files) == len(set(read_files)) == 2 * 4
+    assert set(ready) == {"forest"}
+    with monkeypatch.context() as closed:
+        seen = prepare(Volume(np.random.default_rng(0).normal(size=(2, 8, 8)).astype(np.float32), np.eye(4)), 1)
+        seen.get_ready("forest")
+        closed.setattr("napari_medssl.bench.alternatives._features", None)
+        assert seen.features.shape == (2, 8, 8, 12)
