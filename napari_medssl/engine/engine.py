@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,7 +28,7 @@ from napari_medssl.oneshot.segmenter import segment_volume
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.support import Support
 from napari_medssl.oneshot.tracks import TrackStore
-from napari_medssl.progress import Steps, finish
+from napari_medssl.progress import Steps, T, finish
 from napari_medssl.volume import Volume
 
 FEATURE_BUDGET_MB = 1024  # two 512 x 512 x 400 scans with the default encoder, an eighth of a small laptop's memory
@@ -123,6 +123,18 @@ class Engine:
         DeviceError when the GPU stops answering.
         """
         return self._turn.steps(lambda: self._segment(query, supports, slice_range, settings))
+
+    def lend_encoder(self, work: Callable[[nn.Module], Steps[T]]) -> Steps[T]:
+        """Other work with the encoder, such as asking its layers, stepped while no job of the engine runs.
+
+        work: given the encoder, on the device; it must leave it as it was.
+        """
+        return self._turn.steps(lambda: work(self.encoder))
+
+    @property
+    def encoding(self) -> EncodeSettings:
+        """How slices reach the encoder."""
+        return self._encoding
 
     @property
     def device(self) -> torch.device:

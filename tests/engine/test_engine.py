@@ -395,6 +395,20 @@ def test_two_threads_share_one_encoding(engine: Engine, counter: Counter) -> Non
     assert counter.slices == 20
 
 
+def test_the_encoder_is_lent_in_turn(engine: Engine) -> None:
+    def work(encoder: torch.nn.Module) -> Steps[torch.nn.Module]:
+        yield Progress(0, 1, "looking")
+        return encoder
+
+    steps = engine.lend_encoder(work)
+    next(steps)
+    with pytest.raises(RuntimeError, match="unfinished in this thread"):
+        engine.features(scan())
+    assert finish(steps) is engine.encoder
+    assert engine.features(scan()).data.shape[0] == 10
+    assert engine.encoding == EncodeSettings()
+
+
 def test_two_engines_share_one_model(weights: Path) -> None:
     with Engine("cpu", weights) as one, Engine("cpu", weights) as two:
         assert one.encoder is two.encoder
