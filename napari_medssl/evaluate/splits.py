@@ -39,6 +39,10 @@ def subject_folds(
     people = deal_subjects(subjects, rng, strata=strata)
     if not 2 <= count <= len(people):
         raise SettingsError(f"{count} folds of {len(people)} people; choose 2 to {len(people)} (at least two people)")
+    if strata is not None:
+        # Group after group: dealt in turn, with as many folds as groups each fold would get a group of its own.
+        group = dict(zip(subjects.tolist(), strata.tolist(), strict=True))
+        people = sorted(people, key=lambda person: str(group[person]))
     fold_of = {person: n % count for n, person in enumerate(people)}
     number = np.array([fold_of[s] for s in subjects])
     return [Fold(np.flatnonzero(number != f), np.flatnonzero(number == f), subjects) for f in range(count)]

@@ -72,3 +72,13 @@ def test_few_labels_come_from_few_people_and_are_nested(strata):
 def test_shares_outside_are_refused():
     with pytest.raises(SettingsError, match="above 0"):
         labelled_share(np.arange(3), SUBJECTS, 0.0, rng=rng())
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_every_fold_has_people_of_every_group(count):
+    subjects = np.array([f"p{n}" for n in range(24)])
+    strata = np.arange(24) % 4
+    folds = subject_folds(subjects, count, np.random.default_rng(0), strata=strata)
+    counts = np.array([np.bincount(strata[f.test], minlength=4) for f in folds])
+    assert counts.sum() == 24
+    assert set((counts - 6 // count).ravel()) <= {0, 1}
