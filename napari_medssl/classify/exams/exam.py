@@ -90,7 +90,7 @@ def check_labels(exams: ExamSet, where: str) -> None:
     """Raise SettingsError unless each label is both there and not there among `exams`, and each class is there."""
     targets = exams.targets
     if exams.kind == "one":
-        absent = [n for n, c in zip(exams.labels, targets.any(0), strict=True) if not c]
+        absent = [n for n, c in zip(exams.labels, targets.sum(0) > 0, strict=True) if not c]
         if len(exams.labels) < 2:
             raise SettingsError(f"all of {where} are {exams.labels[0]!r}; there must be a second class to tell apart")
         if absent:

@@ -10,7 +10,7 @@ from napari_medssl.classify.exams.exam import Exam, ExamSet, check_exams
 from napari_medssl.classify.exams.kneemri import is_kneemri, read_kneemri
 from napari_medssl.classify.exams.mrnet import is_mrnet, read_mrnet
 from napari_medssl.classify.exams.planes import exam_name
-from napari_medssl.classify.table import LabelTable, read_label_table
+from napari_medssl.classify.table import LabelRow, LabelTable, read_label_table
 from napari_medssl.errors import FormatError
 from napari_medssl.train.store import subject_of
 
@@ -50,7 +50,7 @@ def exams_of(table: LabelTable) -> ExamSet:
     if sliced is not None:
         raise FormatError(f"{table.path}, line {sliced.line}: labels of slices; exams are labelled as a whole")
     planes: dict[str, dict[str, Path]] = {}
-    first = {}
+    first: dict[str, LabelRow] = {}
     for row in table.rows:
         first.setdefault(row.exam, row)
         planes.setdefault(row.exam, {})[row.plane] = row.file

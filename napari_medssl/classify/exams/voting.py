@@ -30,7 +30,7 @@ def vote_weights(accuracy: Array, *, classes: int = 2) -> npt.NDArray[np.float64
     odds = np.maximum(0.0, np.log(clipped / (1 - clipped)) + np.log(classes - 1))
     total = odds.sum(0, keepdims=True)
     even = np.full_like(odds, 1 / len(odds))
-    return np.divide(odds, total, out=even, where=total > 1e-12)
+    return np.asarray(np.divide(odds, total, out=even, where=total > 1e-12))
 
 
 def vote(probability: Array, weights: Array) -> npt.NDArray[np.float64]:
@@ -45,4 +45,4 @@ def vote(probability: Array, weights: Array) -> npt.NDArray[np.float64]:
     used = np.where(none, there.astype(float), used)
     total = used.sum(0)
     summed = np.where(there, used * np.nan_to_num(probability), 0.0).sum(0)
-    return np.divide(summed, total, out=np.full(summed.shape, np.nan), where=total > 0)
+    return np.asarray(np.divide(summed, total, out=np.full(summed.shape, np.nan), where=total > 0))

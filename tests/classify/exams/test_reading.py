@@ -99,8 +99,8 @@ def test_table_with_planes_and_people(tmp_path: Path) -> None:
     path.write_text("file,slice,ill\np1_ED.npy,0,1\n")
     with pytest.raises(FormatError, match="labels of slices"):
         open_exams(path)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(FormatError, match="neither an MRNet-style"):
-        (tmp_path / "empty").mkdir()
         open_exams(tmp_path / "empty")
 
 
