@@ -131,6 +131,8 @@ def _step(value: float) -> float:
 
 
 def _title(name: str) -> str:
+    if name == "mm":
+        return "Millimetres"
     for ending, unit in _UNITS.items():
         if name.endswith(ending):
             name = f"{name.removesuffix(ending)} ({unit})"
