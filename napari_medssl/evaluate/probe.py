@@ -6,6 +6,8 @@ import warnings
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
@@ -42,15 +44,32 @@ def linear_probe(
     return np.stack(columns, 1)
 
 
-def _logistic(x: Any, classes: Any, y: Any, count: int, inverse_penalty: float, balanced: bool) -> FloatArray:
-    out = np.zeros((len(y), count), np.float32)
+def fit_logistic(
+    x: Any, classes: Any, *, inverse_penalty: float, balanced: bool, counts: Any = None
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Logistic regression with an L2 penalty: the classes that are there (K,), their weights (K, D) and biases (K,).
+
+    x: (N, D), N at least 1. classes: (N,) whole numbers. balanced: classes count equally in the loss. counts: (N,) how
+    often each example counts; None: once each.
+
+    The softmax of x @ weights.T + biases are the probabilities; for two classes the first has weights 0. A class that
+    is alone has weights and bias 0.
+    """
     there = np.unique(classes)
     if len(there) == 1:
-        out[:, there[0]] = 1.0
-        return out
+        return there, np.zeros((1, x.shape[1])), np.zeros(1)
     model = LogisticRegression(C=inverse_penalty, max_iter=_ITERATIONS, class_weight="balanced" if balanced else None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, classes)
-    out[:, there] = model.predict_proba(y)
+        model.fit(x, classes, sample_weight=counts)
+    weight, bias = model.coef_, model.intercept_
+    if len(there) == 2:
+        weight, bias = np.stack([0 * weight[0], weight[0]]), np.array([0.0, bias[0]])
+    return there, weight, bias
+
+
+def _logistic(x: Any, classes: Any, y: Any, count: int, inverse_penalty: float, balanced: bool) -> FloatArray:
+    out = np.zeros((len(y), count), np.float32)
+    there, weight, bias = fit_logistic(x, classes, inverse_penalty=inverse_penalty, balanced=balanced)
+    out[:, there] = softmax(y @ weight.T + bias, axis=1)
     return out
