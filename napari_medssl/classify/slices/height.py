@@ -1,0 +1,58 @@
+"""How high in the body a slice lies, learned from the order of slices alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_medssl.classify.slices.marks import FloatArray
+
+WIDTH_MM = 60.0  # of the bumps a height is told by; 25 and 40 mm: AUC 0.920 and 0.929 against 0.934 (CHAOS, two scans)
+_WEIGHT = 0.6  # of the bumps beside the vector; flat between 0.3 and 1
+_RIDGE = 1.0  # of rows of length about 1; flat between 0.3 and 3
+
+
+@dataclass(frozen=True, eq=False)
+class BodyHeight:
+    """A height in mm for slices of any scan of the same body region.
+
+    weight: (P,) of standardised vectors. centres: (K,) mm of the bumps that tell a height to a head.
+    """
+
+    weight: FloatArray
+    centres: FloatArray
+
+    def of(self, points: FloatArray, position_mm: FloatArray) -> FloatArray:
+        """(Z,) heights in mm.
+
+        points: (Z, P) standardised vectors. Within a scan, distances are known from its grid; the vectors only place it
+        as a whole, by the median, so a slice that looks odd is not misplaced.
+        """
+        return np.asarray(position_mm + np.median(points @ self.weight - position_mm), np.float32)
+
+    def bumps(self, points: FloatArray, position_mm: FloatArray) -> FloatArray:
+        """(Z, K) closeness to each centre, in [0, 0.6]."""
+        away = (self.of(points, position_mm)[:, None] - self.centres) / WIDTH_MM
+        return np.asarray(_WEIGHT * np.exp(-0.5 * away**2), np.float32)
+
+
+def learn_height(points: Sequence[FloatArray], positions: Sequence[FloatArray]) -> BodyHeight:
+    """Height from scans without labels, at least one.
+
+    points: (Z, P) of each scan. positions: (Z,) mm of its slices.
+
+    Neighbouring slices are as far apart in the body as on the grid, only where a scan begins is unknown. A linear
+    height that fits this for all scans is ridge regression of position on vectors, both without their mean over the
+    scan. The idea of a body coordinate from slice order is Yan et al. (2018), "Unsupervised body part regression via
+    spatially self-ordering convolutional neural networks", https://arxiv.org/abs/1707.03891; ours is linear, in mm, and
+    in closed form. It takes bodies to be of one size.
+    """
+    x = np.concatenate([p - p.mean(0) for p in points]).astype(np.float64)
+    y = np.concatenate([p - p.mean() for p in positions]).astype(np.float64)
+    weight = np.linalg.solve(x.T @ x + _RIDGE * np.eye(x.shape[1]), x.T @ y).astype(np.float32)
+    start = BodyHeight(weight, np.zeros(1, np.float32))
+    heights = np.concatenate([start.of(p, z) for p, z in zip(points, positions, strict=True)])
+    low, high = np.floor(heights.min() / WIDTH_MM) - 1, np.ceil(heights.max() / WIDTH_MM) + 1
+    return BodyHeight(weight, np.arange(low, high + 1, dtype=np.float32) * np.float32(WIDTH_MM))
