@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_medssl.engine import Engine, Segmentation
     from napari_medssl.io import read, write
+    from napari_medssl.library import Library
     from napari_medssl.oneshot import SegmentSettings, Support
     from napari_medssl.volume import Volume
 
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Engine": "engine",
+    "Library": "library",
     "Segmentation": "engine",
     "SegmentSettings": "oneshot",
     "Support": "oneshot",
@@ -22,7 +24,7 @@ _HOMES = {
     "read": "io",
     "write": "io",
 }
-__all__ = ["Engine", "SegmentSettings", "Segmentation", "Support", "Volume", "read", "write"]
+__all__ = ["Engine", "Library", "SegmentSettings", "Segmentation", "Support", "Volume", "read", "write"]
 
 
 def __getattr__(name: str) -> Any:

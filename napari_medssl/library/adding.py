@@ -72,16 +72,18 @@ def add_examples(
     return Added((*old, *new), tuple(new), tuple(notes))
 
 
-def spread_slices(mask: np.ndarray, per_organ: int) -> np.ndarray:
+def spread_slices(mask: np.ndarray, per_organ: int, *, few: int = 0) -> np.ndarray:
     """Of a label map (Z, Y, X) only `per_organ` slices of each organ: the middles of equal parts of its extent.
 
-    Three are the published few-shot protocol (thesis section 7.4.2.2). An organ on fewer slices keeps all of them.
+    Three are the published few-shot protocol (thesis section 7.4.2.2). An organ on fewer slices, or on at most `few`,
+    keeps all of them.
     """
     chosen = np.zeros_like(mask)
     for value in (int(v) for v in np.unique(mask) if v):
         where = mask == value
         slices = np.flatnonzero(where.any(axis=(1, 2)))
-        for part in np.array_split(slices, min(per_organ, len(slices))):
+        wanted = len(slices) if len(slices) <= few else min(per_organ, len(slices))
+        for part in np.array_split(slices, wanted):
             z = int(part[len(part) // 2])
             chosen[z][where[z]] = value
     return chosen

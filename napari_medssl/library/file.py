@@ -2,7 +2,7 @@
 
 Layout, version 1. Metadata: "format", "version", "card" (JSON). The card has a list of scans and a list of examples;
 the arrays of the n-th are called "scan.n.detail", "scan.n.overview", "example.n.mask" and, when features are kept,
-"scan.n.summaries", "example.n.features" and "example.n.cover".
+"scan.n.features" and "scan.n.summaries".
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from napari_medssl.labels import Label
 from napari_medssl.library.example import Example
 from napari_medssl.library.keeping import KeptScan
 from napari_medssl.library.library import Library
+from napari_medssl.library.stored_features import StoredFeatures
 
 SUFFIX = ".medssl"
 FORMAT = "napari-medssl library"
@@ -65,7 +66,7 @@ def load_library(path: Path) -> Library:
             "update napari-medssl"
         )
     try:
-        examples = _unpacked(json.loads(meta["card"]), tensors)
+        examples, features = _unpacked(json.loads(meta["card"]), tensors)
     except FormatError as error:
         raise FormatError(f"{path} is damaged ({error}); take a copy of it from where it came from") from error
     except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -73,7 +74,7 @@ def load_library(path: Path) -> Library:
             f"{path} is damaged: its card cannot be understood ({type(error).__name__}: {error}); "
             "take a copy of it from where it came from"
         ) from error
-    return Library(examples, file_sha256(path))
+    return Library(examples, features, file_sha256(path))
 
 
 def file_sha256(path: Path) -> str:
@@ -113,16 +114,20 @@ def _packed(library: Library) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     for n, scan in enumerate(scans):
         tensors[f"scan.{n}.detail"] = scan.detail
         tensors[f"scan.{n}.overview"] = scan.overview
+        stored = library.features_of(scan)
+        if stored is not None:
+            tensors[f"scan.{n}.features"] = stored.features
+            tensors[f"scan.{n}.summaries"] = stored.summaries
     for n, example in enumerate(library.examples):
         tensors[f"example.{n}.mask"] = example.mask
     card = {
-        "scans": [_scan_card(scan) for scan in scans],
+        "scans": [_scan_card(scan, library.features_of(scan)) for scan in scans],
         "examples": [_example_card(example, number[id(example.scan)]) for example in library.examples],
     }
     return tensors, card
 
 
-def _scan_card(scan: KeptScan) -> dict[str, Any]:
+def _scan_card(scan: KeptScan, stored: StoredFeatures | None) -> dict[str, Any]:
     return {
         "shape": scan.shape,
         "affine": scan.affine.tolist(),
@@ -134,7 +139,17 @@ def _scan_card(scan: KeptScan) -> dict[str, Any]:
         "box": scan.box,
         "step": scan.step,
         "source_sha256": scan.source_sha256,
-        "sha256": scan.sha256(),
+        "sha256": scan.sha256,
+        "features": None if stored is None else _features_card(stored),
+    }
+
+
+def _features_card(stored: StoredFeatures) -> dict[str, Any]:
+    return {
+        "weights_sha256": stored.weights_sha256,
+        "size": stored.size,
+        "slices": stored.slices,
+        "sha256": stored.sha256(),
     }
 
 
@@ -152,7 +167,9 @@ def _example_card(example: Example, scan: int) -> dict[str, Any]:
     }
 
 
-def _unpacked(card: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tuple[Example, ...]:
+def _unpacked(
+    card: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
+) -> tuple[tuple[Example, ...], dict[str, StoredFeatures]]:
     scans = [_scan(facts, tensors, n) for n, facts in enumerate(card["scans"])]
     examples = tuple(_example(facts, scans, tensors, n) for n, facts in enumerate(card["examples"]))
     names = [e.name.casefold() for e in examples]
@@ -161,7 +178,25 @@ def _unpacked(card: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tup
     organs = {(e.organ.value, e.organ.name.casefold()) for e in examples}
     if not len(organs) == len({v for v, _ in organs}) == len({n for _, n in organs}):
         raise FormatError("two organs share a value or a name")
-    return examples
+    stored = {
+        scan.sha256: _features(facts["features"], tensors, n)
+        for n, (scan, facts) in enumerate(zip(scans, card["scans"], strict=True))
+        if facts.get("features") is not None
+    }
+    return examples, stored
+
+
+def _features(facts: Mapping[str, Any], tensors: Mapping[str, np.ndarray], n: int) -> StoredFeatures:
+    stored = StoredFeatures(
+        str(facts["weights_sha256"]),
+        _whole([facts["size"]], 1)[0],
+        _whole(facts["slices"]),
+        np.asarray(tensors[f"scan.{n}.features"]),
+        np.asarray(tensors[f"scan.{n}.summaries"]),
+    )
+    if stored.sha256() != facts["sha256"]:
+        raise FormatError(f"the features of scan {n} are not those that were saved")
+    return stored
 
 
 def _scan(facts: Mapping[str, Any], tensors: Mapping[str, np.ndarray], n: int) -> KeptScan:
@@ -179,7 +214,7 @@ def _scan(facts: Mapping[str, Any], tensors: Mapping[str, np.ndarray], n: int) -
         str(facts["source_sha256"]),
         str(facts.get("scanner", "")),
     )
-    if scan.sha256() != facts["sha256"]:
+    if scan.sha256 != facts["sha256"]:
         raise FormatError(f"the voxels of scan {n} are not those that were saved")
     return scan
 

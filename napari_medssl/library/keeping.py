@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -82,6 +83,7 @@ class KeptScan:
         z, y, x = (float(n) for n in np.linalg.norm(self.affine[:3, :3], axis=0))
         return z, y, x
 
+    @cached_property
     def sha256(self) -> str:
         """Hash of everything that is kept; a stored file is checked with it."""
         facts = (self.shape, self.modality, self.dtype, self.slices, self.box, self.step, self.source_sha256)
