@@ -20,6 +20,7 @@ from napari_medssl.errors import MedSSLError
 COMMANDS: dict[str, str] = {
     "segment": "organs of a whole scan from one or a few labelled slices",
     "edit": "refine a label map: fill, clean, smooth, interpolate, grow, shrink, combine",
+    "library": "named organ examples in one file, for any number of scans",
     "info": "what a file or folder holds",
     "convert": "a scan or mask into another format, on the same grid",
     "demo": "segment a sample scan and show how well it went",
@@ -28,8 +29,10 @@ COMMANDS: dict[str, str] = {
     "pretrain": "train an encoder on your own scans, with any of some fifty methods",
     "compare": "pretraining methods side by side, under one budget",
     "evaluate": "how good an encoder is, with and without labels",
+    "classify": "labels of whole exams: train, score, judge, explain",
     "pack": "join trained modules into one weights file",
     "accuracy": "Dice on labelled scans, from few labelled slices",
+    "simulate": "a simulated user who labels slices and corrects, and how sure the results are",
     "bench": "speed and memory on this computer, against the project's goals",
 }
 """Command to what it gives; the module `napari_medssl.cli.COMMAND` does the work."""

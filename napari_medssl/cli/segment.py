@@ -16,20 +16,33 @@ EXAMPLES = """
 examples:
   medssl segment scan.nii.gz --support-mask liver_slice.nii.gz --out liver.nii.gz
   medssl segment patient2.nii.gz --support-image patient1.nii.gz --support-mask organs1.nii.gz --out organs2.seg.nrrd
+  medssl segment --library liver.medssl scans/*.nii.gz --out results/
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.epilog = EXAMPLES
-    parser.add_argument("image", type=Path, nargs="?", help="the scan: a file, or a folder with a DICOM series")
+    parser.add_argument(
+        "image", type=Path, nargs="*", help="the scan: a file, or a folder with a DICOM series; several with --library"
+    )
     parser.add_argument(
         "--support-mask", type=Path, metavar="MASK", help="labels on one or a few slices, 0 on all slices not labelled"
     )
     parser.add_argument(
         "--support-image", type=Path, metavar="IMAGE2", help="the scan the mask was painted on, when it is another one"
     )
-    parser.add_argument("--out", type=Path, metavar="OUT", help="the mask to write; its ending chooses the format")
+    parser.add_argument(
+        "--library", type=Path, metavar="FILE.medssl", help="take the examples from there, the best-matching ones of "
+        "each organ; see medssl library"
+    )  # fmt: skip
+    parser.add_argument("--examples", type=int, metavar="K", help="with --library: so many of each organ (0: all)")
+    parser.add_argument("--organs", metavar="A,B,...", help="with --library: only these organs, by name or label")
+    parser.add_argument("--ending", default=".nii.gz", help="with --library: of the results (default: .nii.gz)")
+    parser.add_argument(
+        "--out", type=Path, metavar="OUT", help="the mask to write; its ending chooses the format. With --library a "
+        "folder, which need not exist"
+    )  # fmt: skip
     parser.add_argument("--slices", metavar="LO:HI", help="segment slices LO to HI-1 only, counted from 0")
     parser.add_argument("--truth", type=Path, metavar="MASK", help="known labels of the scan, to print Dice")
     parser.add_argument("--probability", action="store_true", help="also write the probability of every organ")
@@ -48,15 +61,37 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
 
     if args.list_settings:
         return list_settings(console, SegmentSettings)
-    missing = [
-        n for n, v in (("IMAGE", args.image), ("--support-mask", args.support_mask), ("--out", args.out)) if not v
-    ]
-    if missing:
-        console.problem(f"segment also needs {', '.join(missing)}; see medssl segment --help")
+    wrong = _misused(args)
+    if wrong:
+        console.problem(f"{wrong}; see medssl segment --help")
         return 2
+    if args.library is not None:
+        from napari_medssl.cli.segment_many import segment_many
+
+        return segment_many(args, console)
+    (args.image,) = args.image
     settings = settings_from(SegmentSettings, file=args.settings, assignments=args.set)
     _segment(args, console, settings)
     return None
+
+
+def _misused(args: argparse.Namespace) -> str:
+    """What is missing or does not go together, as a sentence; empty when all is well."""
+    if args.library is not None:
+        for name in ("support_mask", "support_image", "truth", "overlay"):
+            if getattr(args, name) is not None:
+                return f"--{name.replace('_', '-')} does not go with --library"
+    needed = [("IMAGE", args.image), ("--out", args.out)]
+    if args.library is None:
+        needed.insert(1, ("--support-mask or --library", args.support_mask))
+    missing = [name for name, value in needed if not value]
+    if missing:
+        return f"segment also needs {', '.join(missing)}"
+    if args.library is None and (args.examples is not None or args.organs):
+        return "--examples and --organs need --library"
+    if args.library is None and len(args.image) > 1:
+        return f"{len(args.image)} scans were given; several need --library"
+    return ""
 
 
 def _segment(args: argparse.Namespace, console: Console, settings: Any) -> None:

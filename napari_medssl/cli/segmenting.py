@@ -25,11 +25,12 @@ from napari_medssl.volume import Volume
 class Job:
     """What to segment from what.
 
-    truth: (Z, Y, X) known labels of the query, for Dice. slice_range: half-open.
+    support: None when the examples come from a library. truth: (Z, Y, X) known labels of the query, for Dice.
+    slice_range: half-open.
     """
 
     query: Volume
-    support: Support
+    support: Support | None
     settings: SegmentSettings
     slice_range: tuple[int, int] | None = None
     truth: np.ndarray | None = None
@@ -37,7 +38,7 @@ class Job:
     @property
     def labelled(self) -> dict[int, tuple[int, ...]]:
         """Organ to the slices of the query it was labelled on; empty when the support is another scan."""
-        if self.support.volume is not self.query:
+        if self.support is None or self.support.volume is not self.query:
             return {}
         mask = self.support.mask
         return {
@@ -79,7 +80,8 @@ def probability_paths(mask: Path, organs: Sequence[int]) -> dict[int, Path]:
 def run_job(engine: Engine, job: Job, console: Console) -> Done:
     """Segment with progress."""
     start = time.perf_counter()
-    steps = engine.segment_steps(job.query, [job.support], slice_range=job.slice_range, settings=job.settings)
+    supports = [] if job.support is None else [job.support]
+    steps = engine.segment_steps(job.query, supports, slice_range=job.slice_range, settings=job.settings)
     result = console.follow(steps)
     seconds = time.perf_counter() - start
     return Done(result, organ_rows(result.labels, truth=job.truth, labelled=job.labelled), seconds)
