@@ -74,7 +74,8 @@ class Score:
     whole: Dice over the whole scan, nothing known of the organ's range. in_range: Dice over the organ's own slices;
     across scans the range is given to the method ("oracle", as in published tables), within it is not. Labelled slices
     of the scan itself count in neither.
-    seconds: of the run without a given range.
+    seconds: of the run without a given range. cpu_seconds: of this process meanwhile, all threads together, which other
+    work on the machine lengthens less.
     method: "medssl" or an alternative. person: whose scan. slices: how many were to be labelled, labelled: which.
     choice: 0, 1... support: what was labelled, a slice or another scan.
     common: Dice over the slices that no number of labelled slices labels, so that numbers can be compared.
@@ -96,6 +97,7 @@ class Score:
     surface_dice: float = math.nan
     hd95_mm: float = math.nan
     volume_percent: float = math.nan
+    cpu_seconds: float = math.nan
 
     @property
     def absolute_volume_percent(self) -> float:
@@ -210,29 +212,29 @@ class Examination:
     def _ours(self, trial: _Trial) -> Score:
         query = trial.query
         support = Support(trial.source.scan, mask_of(trial.source.truth == trial.organ, list(trial.slices)))
-        start = time.perf_counter()
+        clock = _Clock()
         found = self._engine.segment(query.scan, [support], settings=self._settings).labels.data == 1
-        seconds = time.perf_counter() - start
+        spent = clock.read()
         truth = query.truth == trial.organ
         given = found
         if not trial.here:
             again = self._engine.segment(query.scan, [support], slice_range=_span(truth), settings=self._settings)
             given = again.labels.data == 1
-        return self._score(OURS, trial, found, given, truth, seconds, query.scan.spacing_mm)
+        return self._score(OURS, trial, found, given, truth, spent, query.scan.spacing_mm)
 
     def _theirs(self, name: str, trial: _Trial) -> Score | None:
         query, source = (known.seen_at(thinned(name, known.truth.shape[1:])) for known in (trial.query, trial.source))
         organ = trial.source.truth == trial.organ
         for seen in (query, source):
             seen.get_ready(name)
-        start = time.perf_counter()
+        clock = _Clock()
         slices = {z: source.turned(organ[z]) for z in trial.slices}
         found = segment_by(name, query, slices, source=None if trial.here else source)
-        seconds = time.perf_counter() - start
+        spent = clock.read()
         if found is None:
             return None
         truth = query.turned(trial.query.truth == trial.organ)
-        return self._score(name, trial, found, found, truth, seconds, query.spacing_mm)
+        return self._score(name, trial, found, found, truth, spent, query.spacing_mm)
 
     def _score(
         self,
@@ -241,7 +243,7 @@ class Examination:
         found: Mask,
         given: Mask,
         truth: Mask,
-        seconds: float,
+        spent: tuple[float, float],
         spacing_mm: tuple[float, float, float],
     ) -> Score:
         """found, given: the masks without and with a given range, on the grid of `truth`."""
@@ -257,7 +259,7 @@ class Examination:
             trial.organ,
             _number(measures["dice"]),
             _number(dice(given[present], truth[present])),
-            seconds,
+            spent[0],
             method,
             trial.query.person,
             trial.count,
@@ -265,7 +267,10 @@ class Examination:
             f"slices {', '.join(map(str, trial.slices))}" if trial.here else trial.source.name,
             trial.slices,
             _number(dice(found[common], truth[common])),
-            *(_number(measures[name]) for name in ("surface_dice", "hd95_mm", "volume_percent")),
+            _number(measures["surface_dice"]),
+            _number(measures["hd95_mm"]),
+            _number(measures["volume_percent"]),
+            spent[1],
         )
 
     @staticmethod
@@ -279,6 +284,16 @@ class Examination:
         else:
             present[slice(*_span(truth))] = True
         return present
+
+
+class _Clock:
+    """Seconds since it was made, on the wall and of this process's threads."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        return time.perf_counter() - self._start[0], time.process_time() - self._start[1]
 
 
 class _Known:

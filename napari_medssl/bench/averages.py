@@ -48,7 +48,8 @@ class Line:
     """One organ (0: the mean over organs, each counting the same) by one method from a number of labelled slices.
 
     values: by name of the measure. undefined: how many results had no such value, by name: their absence flatters the
-    mean of distances, because who finds nothing has none. seconds: median. scans: how many.
+    mean of distances, because who finds nothing has none. seconds, cpu_seconds: median.
+    scans: how many.
     """
 
     method: str
@@ -58,6 +59,7 @@ class Line:
     values: dict[str, Average]
     undefined: dict[str, int]
     seconds: float
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def lines(scores: Sequence[Score], *, crossed: bool) -> list[Line]:
                     {m: averages[m][n] for m in MEASURES},
                     {m: sum(math.isnan(getattr(s, m)) for s in of_organ) for m in MEASURES},
                     float(np.median([s.seconds for s in of_organ])),
+                    float(np.median([s.cpu_seconds for s in of_organ])),
                 )
             )
     return found

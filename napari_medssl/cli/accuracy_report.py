@@ -109,6 +109,7 @@ def _summary(scores: list[Score], protocol: Protocol) -> dict[str, Any]:
             "organ": line.organ or "mean",
             "scans": line.scans,
             "seconds_median": line.seconds,
+            "cpu_seconds_median": line.cpu_seconds,
             "undefined": line.undefined,
             **{name: _average(value) for name, value in line.values.items()},
         }

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from napari_medssl.metrics.intervals import Interval
 
 Names = Mapping[int, str]
-_HEAD = ("organ", "scans", "Dice", "95 %", "in range", "surface Dice", "HD95 mm", "volume %", "|volume| %", "seconds")
+_HEAD = (
+    "organ", "scans",
+    "Dice", "95 %", "in range", "surface Dice", "HD95 mm", "volume %", "|volume| %", "seconds", "CPU s"
+)  # fmt: skip
 _MARKS = {"behind": "<", "surely behind": "<<", "ahead": "", "surely ahead": "", "even": "=", "": "?"}
 
 
@@ -50,6 +53,7 @@ def _row(line: Line, names: Names) -> tuple[str, ...]:
         _number(values["volume_percent"], 1, sign=True),
         _number(values["absolute_volume_percent"], 1),
         f"{line.seconds:.2f}",
+        f"{line.cpu_seconds:.2f}",
     )
 
 

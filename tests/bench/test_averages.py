@@ -40,6 +40,16 @@ def test_signed_and_absolute_volumes_and_what_is_undefined():
     assert line.undefined["whole"] == 0
 
 
+def test_times_are_medians():
+    scores = [
+        dataclasses.replace(score("a", organ, 0.5), seconds=float(organ), cpu_seconds=2.0 * organ)
+        for organ in (1, 2, 9)
+    ]
+    assert [(line.seconds, line.cpu_seconds) for line in lines(scores, crossed=False)] == [
+        (1, 2), (2, 4), (9, 18), (2, 4)
+    ]  # fmt: skip
+
+
 def test_intervals_over_people_have_the_width_of_their_mean():
     """One choice, many people: the percentile interval is that of the mean's normal distribution."""
     rng = np.random.default_rng(0)
