@@ -1,4 +1,4 @@
-"""How good a classifier's answers are: every measure with its interval over patients, and the curves behind them."""
+"""How good a classifier's answers are: every measure with its interval over patients."""
 
 from __future__ import annotations
 
@@ -96,36 +96,6 @@ def _strata(targets: Array, people: Array) -> Array | None:
     combination = np.array(["".join(map(str, row)) for row in targets.astype(int)])
     alike = len(set(zip(people.tolist(), combination.tolist(), strict=True))) == len(np.unique(people))
     return combination if alike else None
-
-
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """Curves of one label. roc: (K, 2) false-positive and true-positive rate. precision_recall: (K, 2) recall and
-    precision. calibration: (B, 3) mean stated probability, frequency and number of exams in each tenth that has any.
-    """
-
-    roc: Array
-    precision_recall: Array
-    calibration: Array
-
-
-def curves(truth: Array, probability: Array, *, bins: int = 10) -> Curves:
-    """The curves of (N,) probabilities against (N,) 0 or 1; ROC and precision are empty with one class alone."""
-    order = np.argsort(-probability, kind="stable")
-    hits = np.asarray(truth)[order].astype(int)
-    last = np.append(np.diff(probability[order]) != 0, True)  # of equal probabilities only the last makes a point
-    positives, negatives = hits.sum(), len(hits) - hits.sum()
-    true, false = np.cumsum(hits)[last], np.cumsum(1 - hits)[last]
-    both = positives > 0 and negatives > 0
-    roc = np.stack([false / negatives, true / positives], 1) if both else np.zeros((0, 2))
-    precision = np.stack([true / positives, true / (true + false)], 1) if both else np.zeros((0, 2))
-    number = np.minimum((probability * bins).astype(int), bins - 1)
-    rows = [
-        (probability[number == b].mean(), np.mean(np.asarray(truth)[number == b]), (number == b).sum())
-        for b in np.unique(number)
-    ]
-    start = np.zeros((1, 2)) if both else np.zeros((0, 2))
-    return Curves(np.concatenate([start, roc]), precision, np.array(rows))
 
 
 def headline(judgement: Judgement) -> Judged:

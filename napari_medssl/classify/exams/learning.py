@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_medssl.classify.calibrate import Calibrator, fit_calibrator
 from napari_medssl.classify.exams.exam import ExamSet, check_labels
-from napari_medssl.classify.exams.model import ExamModel, calibrated, logits_of, score_all
+from napari_medssl.classify.exams.model import ExamModel, score_all
 from napari_medssl.classify.exams.network import EncoderSource, build_network
+from napari_medssl.classify.exams.people import digests
 from napari_medssl.classify.exams.scans import PlaneScans
 from napari_medssl.classify.exams.settings import ExamSettings
 from napari_medssl.classify.exams.training import Training, train_steps
 from napari_medssl.classify.exams.voting import vote, vote_weights
-from napari_medssl.classify.slices.calibration import fit_calibration, uncalibrated
 from napari_medssl.classify.slices.thresholds import choose_threshold
 from napari_medssl.models.exam_network import ExamNetwork
 from napari_medssl.models.parameters import count_parameters
@@ -68,7 +69,7 @@ def learn_steps(
     unknown, even = np.full((planes, labels), np.nan), np.full((planes, labels), 1 / planes)
     model = ExamModel(
         settings, exams.kind, exams.labels, source, networks, unknown, even, np.full(labels, 0.5),
-        uncalibrated(labels), card,
+        Calibrator("none", exams.kind, exams.labels), card,
     )  # fmt: skip
     if len(tuning):
         return (yield from _tuned(model, exams, scans, tuning, device))
@@ -110,17 +111,19 @@ def _tuned(
     classes = len(exams.labels) if model.kind == "one" else 2
     votes = vote_weights(accuracy, classes=classes)
     voted = vote(means, votes)
-    calibration = model.calibration
-    if model.settings.calibrate:
-        calibration = fit_calibration(logits_of(model.kind, voted).astype(np.float32), targets, model.kind)
-    sure = calibrated(calibration, model.kind, voted)
+    people = exams.people[tuning]
+    calibration = fit_calibrator(
+        voted, targets, method=model.settings.calibration, kind=model.kind, labels=model.labels, people=people
+    )
+    sure = calibration(voted)
     thresholds = np.array([choose_threshold(t, p) for t, p in zip(targets.T, sure.T, strict=True)])
     if model.kind == "one":
         thresholds = np.full(len(exams.labels), np.nan)  # the most likely class is the answer
-    facts = {"exams": len(tuning), "people": sorted(set(exams.people[tuning].tolist()))}
+    facts = {"exams": len(tuning), "people": digests(people)}
+    notes = [*model.card["notes"], *calibration.notes]
     return replace(
         model, accuracy=accuracy, votes=votes, calibration=calibration, thresholds=thresholds,
-        card=model.card | {"tuning": facts},
+        card=model.card | {"tuning": facts, "notes": notes},
     )  # fmt: skip
 
 
@@ -143,7 +146,7 @@ def _card(
         "encoder": {"name": source.name, "kind": source.kind, "config": source.config, "sha256": source.sha256},
         "settings": to_dict(settings),
         "parameters": {"head": head.total, "network": count.total, "planes": len(networks)},
-        "train": {"exams": len(train), "people": sorted(set(exams.people[train].tolist()))},
+        "train": {"exams": len(train), "people": digests(exams.people[train])},
         "positives": dict(zip(exams.labels, exams.targets[train].sum(0).astype(int).tolist(), strict=True)),
         "notes": list(exams.notes),
         "use": "research only, not for diagnosis",

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import logit
 
+from napari_medssl.classify.calibrate import Calibrator
 from napari_medssl.classify.exams.inference import judge_scan
 from napari_medssl.classify.exams.network import EncoderSource
 from napari_medssl.classify.exams.scans import PlaneScans
 from napari_medssl.classify.exams.settings import ExamSettings
 from napari_medssl.classify.exams.voting import vote
-from napari_medssl.classify.slices.calibration import Calibration
 from napari_medssl.classify.table import LabelKind
 from napari_medssl.errors import SettingsError
 from napari_medssl.models.exam_network import ExamNetwork
@@ -24,8 +23,6 @@ from napari_medssl.pretext.scan import Scan
 from napari_medssl.progress import Progress, Steps
 
 FloatArray = npt.NDArray[np.float64]
-
-_SURE = 1e-6  # probabilities are kept this far from 0 and 1 before their logit is taken
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class ExamModel:
     accuracy: FloatArray
     votes: FloatArray
     thresholds: FloatArray
-    calibration: Calibration
+    calibration: Calibrator
     card: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -94,8 +91,8 @@ class ExamModel:
         for row, plane in enumerate(self.planes):
             if plane in drawn:  # a plane whose slices are all seen says the same in every draw
                 table[row] = drawn[plane] if len(drawn[plane]) == count else drawn[plane].mean(0)
-        each = self.calibrated(vote(table, self.votes))  # (draws, L)
-        probability = self.calibrated(vote(table.mean(1, keepdims=True), self.votes))[0]
+        each = self.calibration(vote(table, self.votes))  # (draws, L)
+        probability = self.calibration(vote(table.mean(1, keepdims=True), self.votes))[0]
         planes = {p: (d.mean(0), d.std(0)) for p, d in drawn.items()}
         rows = [self.planes.index(p) for p in drawn]
         weights = _shares(self.votes[rows])
@@ -103,10 +100,6 @@ class ExamModel:
             probability, each.std(0), self.answers(probability[None])[0], planes,
             {p: weights[n] for n, p in enumerate(drawn)},
         )  # fmt: skip
-
-    def calibrated(self, probability: FloatArray) -> FloatArray:
-        """(N, L) calibrated probabilities of (N, L) voted ones."""
-        return calibrated(self.calibration, self.kind, probability)
 
     def answers(self, probability: FloatArray) -> npt.NDArray[np.int64]:
         """(N, L) 0 or 1: the most likely class, or each label from its threshold on."""
@@ -125,17 +118,6 @@ def score_all(
         mine = {plane: scan for plane, all_scans in scans.items() if (scan := all_scans[int(n)]) is not None}
         found.append((yield from model.score_steps(mine, device=device)))
     return found
-
-
-def logits_of(kind: LabelKind, probability: FloatArray) -> FloatArray:
-    """(N, L) logits that give these probabilities."""
-    bounded = np.clip(probability, _SURE, 1 - _SURE)
-    return np.log(bounded) if kind == "one" else np.asarray(logit(bounded))
-
-
-def calibrated(calibration: Calibration, kind: LabelKind, probability: FloatArray) -> FloatArray:
-    """(N, L) probabilities after calibration."""
-    return np.asarray(calibration.probability(logits_of(kind, probability), kind), np.float64)
 
 
 def _shares(votes: FloatArray) -> FloatArray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from napari_medssl.classify.calibrate import calibrator_from
 from napari_medssl.classify.exams.model import ExamModel
 from napari_medssl.classify.exams.network import EncoderSource, assemble
 from napari_medssl.classify.exams.settings import ExamSettings
-from napari_medssl.classify.slices.calibration import Calibration
 from napari_medssl.errors import MedSSLError, WeightsError
 from napari_medssl.io.atomic import replacing
 from napari_medssl.io.folders import make_folder
@@ -59,7 +58,7 @@ def save_exam_model(folder: Path, model: ExamModel) -> Path:
         "accuracy": model.accuracy,
         "votes": model.votes,
         "thresholds": model.thresholds,
-        "calibration": {f.name: getattr(model.calibration, f.name) for f in fields(Calibration)},
+        "calibration": model.calibration.state(),
         "files": files,
         "card": plain(model.card),
         "made_with": environment(),
@@ -85,7 +84,8 @@ def load_exam_model(folder: Path) -> ExamModel:
         networks = {p: _network(folder, n, facts, settings, source) for n, p in enumerate(facts["planes"])}
         return ExamModel(
             settings, facts["kind"], tuple(facts["labels"]), source, networks, _numbers(facts["accuracy"]),
-            _numbers(facts["votes"]), _numbers(facts["thresholds"]), _calibration(facts["calibration"]), facts["card"],
+            _numbers(facts["votes"]), _numbers(facts["thresholds"]), calibrator_from(facts["calibration"]),
+            facts["card"],
         )  # fmt: skip
     except WeightsError:
         raise
@@ -162,9 +162,3 @@ def _said(path: Path) -> str:
 def _numbers(values: Any) -> np.ndarray:
     """Numbers of a report, in which what is undefined is null."""
     return np.array(values, dtype=object).astype(float)
-
-
-def _calibration(values: dict[str, Any]) -> Calibration:
-    return Calibration(
-        np.array(values["scale"], np.float32), np.array(values["shift"], np.float32), np.array(values["fitted"], bool)
-    )

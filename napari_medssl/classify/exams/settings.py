@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from napari_medssl.classify.calibrate import CalibrationMethod
 from napari_medssl.classify.exams.augment import Augmentation
 from napari_medssl.classify.exams.sampling import Sampling
 from napari_medssl.errors import SettingsError
@@ -48,7 +49,9 @@ class ExamSettings:
     augment: Augmentation = setting("none", "Random changes in training: none, jigsaw (thesis 3), crop (thesis 4).")
     tuning_share: float = setting(0.2, "Share of people for thresholds and votes.", ge=0, le=0.5)
     test_share: float = setting(0.2, "Share of people whose results are reported.", ge=0, le=0.5)
-    calibrate: bool = setting(True, "Whether probabilities are calibrated on the tuning part.", advanced=True)
+    calibration: CalibrationMethod = setting(
+        "temperature", "How probabilities are calibrated on the tuning part: temperature, isotonic or none."
+    )
     save_every: int = setting(200, "Steps between two saved states.", ge=1, advanced=True)
     seed: int = setting(0, "Seed of parts, first weights, order, slices and changes.", ge=0)
 

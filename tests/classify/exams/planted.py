@@ -13,8 +13,8 @@ SIDE = 32
 
 TINY = ExamSettings(
     encoder="slice-resnet", encoder_options='{"in_slices": 1, "width": 8, "channels": 16, "input_size": 32}',
-    slices=4, sampling="stratified", test_sampling="normal", draws=4, mode="full", epochs=16, batch=6, head_rate=2e-3,
-    encoder_rate=2e-3, weight_decay=0.0,
+    slices=4, sampling="stratified", test_sampling="normal", draws=4, mode="full", epochs=24, batch=6, head_rate=5e-4,
+    encoder_rate=5e-4, weight_decay=0.0,
 )  # fmt: skip
 """Seconds on one core."""
 

@@ -16,6 +16,7 @@ from napari_medssl.classify.exams.learning import learn_steps
 from napari_medssl.classify.exams.model import ExamModel, score_all
 from napari_medssl.classify.exams.model_file import FORMAT, load_exam_model, save_exam_model
 from napari_medssl.classify.exams.network import build_network, find_encoder
+from napari_medssl.classify.exams.people import strangers
 from napari_medssl.classify.exams.scans import load_exams
 from napari_medssl.classify.exams.settings import KINDS, kind_named
 from napari_medssl.classify.exams.split import divide_exams
@@ -86,7 +87,8 @@ def test_a_saved_classifier_says_the_same(planted, learned, tmp_path: Path) -> N
     before, after = (finish(score_all(m, scans, parts.test[:3], device=CPU)) for m in (model, again))
     assert [s.probability.tolist() for s in before] == [s.probability.tolist() for s in after]
     assert [s.answer.tolist() for s in before] == [s.answer.tolist() for s in after]
-    assert again.card["train"]["people"] == sorted(exams.people[parts.train].tolist())
+    assert sorted(strangers(exams, again.card)) == sorted(parts.test)
+    assert "person-" not in (tmp_path / "head" / "head.json").read_text()
 
 
 def test_a_classifier_refuses_other_formats_and_encoders(planted, tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""Where in a scan an exam classifier sees a label."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from napari_medssl.classify.exams.model import ExamModel
+from napari_medssl.classify.explain import ExplainSettings, Explanation, as_bag, explain_steps, framed_slices
+from napari_medssl.errors import SettingsError
+from napari_medssl.progress import Steps
+from napari_medssl.volume import Volume
+
+ENCODER = "encoder"
+"""The layer whose cells are weighed: the last maps of the encoder, for SKID its second reduction block (S19)."""
+
+
+def evidence_steps(
+    model: ExamModel,
+    plane: str,
+    volume: Volume,
+    label: int,
+    *,
+    device: torch.device,
+    settings: ExplainSettings | None = None,
+) -> Steps[Explanation]:
+    """Evidence for the label with this number in all slices of one plane of an exam, judged together.
+
+    All slices are shown, whatever number was drawn in training, so that no slice is left empty by chance.
+
+    Raises SettingsError for divide and teach, whose nine branches have no map in common, and as `explain_steps`.
+    """
+    network = model.networks[plane].to(device)
+    if not network.per_slice:
+        raise SettingsError("the branches of divide and teach have no common map; choose another kind of classifier")
+    settings = settings or ExplainSettings()
+    if settings.method != "occlusion" and not settings.layer:
+        settings = replace(settings, layer=ENCODER)
+    shown = as_bag(framed_slices(volume, network.encoder, size=model.source.size))
+    return (yield from explain_steps(network, shown, target=label, settings=settings, name=model.labels[label]))
