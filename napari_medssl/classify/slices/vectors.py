@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,8 +53,8 @@ class FeatureEngine(Protocol):
     def weights_hash(self) -> str:
         """Hash of the weights."""
 
-    def features_steps(self, volume: Volume) -> Steps[FeatureStack]:
-        """Features of all slices, (Z, D, h, w)."""
+    def features_steps(self, volume: Volume, *, slices: Sequence[int] | None = None) -> Steps[FeatureStack]:
+        """Features of `slices`, all when None, (Z, D, h, w)."""
 
     def describe(self) -> dict[str, Any]:
         """What the engine is."""
@@ -81,16 +82,20 @@ def encoder_facts(engine: FeatureEngine) -> EncoderFacts:
     return EncoderFacts(engine.encoder_name, weights, engine.weights_hash)
 
 
-def slice_vectors_steps(engine: FeatureEngine, volume: Volume) -> Steps[SliceVectors]:
-    """The vectors of all slices of a scan; only encoding takes long, and only the first time.
+def slice_vectors_steps(
+    engine: FeatureEngine, volume: Volume, *, slices: Sequence[int] | None = None
+) -> Steps[SliceVectors]:
+    """The vectors of `slices` (all when None) of a scan; only encoding takes long, and only the first time.
 
     Mean and deviation say what is on the slice, the quarters where. Coarser (the mean alone) and finer (a 4 x 4 grid)
     pooling were both worse on organ presence from two labelled CHAOS scans (mean AUC 0.86 and 0.89 against 0.91).
 
     Raises VolumeError and OutOfMemoryError as `Engine.features`.
     """
-    stack = yield from engine.features_steps(volume)
-    return SliceVectors(pool(stack), slice_positions_mm(volume.affine, volume.shape[0]), encoder_facts(engine))
+    stack = yield from engine.features_steps(volume, slices=slices)
+    positions = slice_positions_mm(volume.affine, volume.shape[0])
+    chosen = positions if slices is None else positions[list(slices)]
+    return SliceVectors(pool(stack), chosen, encoder_facts(engine))
 
 
 def pool(stack: FeatureStack) -> FloatArray:
