@@ -17,6 +17,7 @@ from napari_medssl.widgets._choosers import LayerChooser
 from napari_medssl.widgets._engine import DEVICES
 from napari_medssl.widgets._form import SettingsForm, folded
 from napari_medssl.widgets._layout import NOTICE, button, fill_scrolling, group, row, text
+from napari_medssl.widgets._library import LibraryRow
 from napari_medssl.widgets._options import OtherScan, SliceRange, is_scan, is_truth
 from napari_medssl.widgets._organs import OrganList
 from napari_medssl.widgets._table import ResultTable
@@ -51,6 +52,7 @@ class SegmentPanel(QWidget):
         self.segment_button = button("Segment", "Find the labelled organs in the whole scan")
         self.live = QCheckBox("Update while I paint")
         self.probability = QCheckBox("Probability layers")
+        self.library = LibraryRow()
         self.work = WorkBar()
         self.table = ResultTable()
         self.undo_button = button("Undo run", "Show the result before this one")
@@ -87,6 +89,7 @@ class SegmentPanel(QWidget):
                 self._segment_row(),
                 self.work,
                 self._switches(),
+                folded("Library of examples", self.library),
                 folded("Advanced settings", self._advanced()),
             )
         )

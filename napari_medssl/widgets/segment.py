@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout
 
-from napari_medssl.errors import MedSSLError
+from napari_medssl.errors import MedSSLError, SupportError
 from napari_medssl.geometry import is_oblique, plane_name
 from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.volume import Volume
@@ -18,11 +18,12 @@ from napari_medssl.widgets._editing import Editing
 from napari_medssl.widgets._engine import EngineHandle, engine_for
 from napari_medssl.widgets._labelling import Labelling
 from napari_medssl.widgets._layers import KEY
+from napari_medssl.widgets._library import AddRequest, ApplyRequest, Wanted, ask_addition, ask_library, examples_used
 from napari_medssl.widgets._notify import tell, tell_error, tell_notes
 from napari_medssl.widgets._orientation import show_orientation
 from napari_medssl.widgets._outcome import Outcome
 from napari_medssl.widgets._panel import SegmentPanel
-from napari_medssl.widgets._request import request_of
+from napari_medssl.widgets._request import example_of, request_of
 from napari_medssl.widgets._scan import scan_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class OneShotWidget(DockedWidget):
         self.editing = Editing(
             self.panel.toolbox, self.outcome, painted=lambda: self.support, current_slice=self.current_slice
         )
+        self._library = Path.home() / "organs.medssl"  # the one used last
         self._running_on: Image | None = None
         self._again = False
         self._told: set[str] = set()
@@ -98,6 +100,51 @@ class OneShotWidget(DockedWidget):
             lambda: request.steps(self.engine), lambda result: self._finish(image, result), doing=_DOING
         )
 
+    def add_to_library(self, wanted: Wanted | None = None) -> bool:
+        """Keep the labelled slices in a library; asks for file and words when none are given."""
+        image, support = self.image, self.support
+        try:
+            if support is None:
+                raise SupportError("no organ is labelled yet; label one slice (or more), then add it to a library")
+            example = example_of(image, support)
+        except MedSSLError as error:
+            tell_error(error, "The addition")
+            return False
+        present = tuple(o for o in example.labels if (example.mask == o.value).any())
+        wanted = wanted or ask_addition(present, self._library, self)
+        if wanted is None:
+            return False
+        self._library = wanted.path
+        return self._started(
+            self.panel.work.start(
+                AddRequest(example, wanted).steps, lambda said: tell(". ".join(said)), doing="The addition"
+            )
+        )
+
+    def apply_library(self, path: Path | None = None) -> bool:
+        """Segment the scan with a library; asks for the file when none is given."""
+        image = self.image
+        try:
+            query, span = scan_of(image), self.panel.range.value()
+        except MedSSLError as error:
+            tell_error(error, _DOING)
+            return False
+        path = path or ask_library(self, str(self._library))
+        if path is None:
+            return False
+        assert image is not None  # scan_of has refused a missing scan
+        self._library = path
+        request = ApplyRequest(query, path, span, self.panel.form.read())
+        if not self.panel.work.running:
+            self.engine.device = self.panel.device.currentText()
+            self._running_on = image
+
+        def show(result: Segmentation) -> None:
+            self._finish(image, result)
+            tell(examples_used(result))
+
+        return self._started(self.panel.work.start(lambda: request.steps(self.engine), show, doing=_DOING))
+
     def correct_slice(self) -> bool:
         """Copy the result of the slice on show into the support layer and take the brush."""
         if self.result is None:
@@ -142,12 +189,19 @@ class OneShotWidget(DockedWidget):
         panel.take_button.clicked.connect(lambda: self.correct_slice())
         panel.use_button.clicked.connect(lambda: self.use_slice())
         panel.export_button.clicked.connect(lambda: self.export())
+        panel.library.add_button.clicked.connect(lambda: self.add_to_library())
+        panel.library.apply_button.clicked.connect(lambda: self.apply_library())
         panel.table.jump.connect(self.go_to_slice)
         panel.work.running_changed.connect(self._on_running)
         self.destroyed.connect(lambda: self._detach())
         self.labelling.edited.connect(self._on_edited)
         self.labelling.organs_changed.connect(self.outcome.name_organs)
         self.viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    def _started(self, started: bool) -> bool:
+        if not started:
+            tell("A run is under way; wait for it or press Cancel, then try again.")
+        return started
 
     def _on_image(self, image: Image | None) -> None:
         self.panel.summary.setText(summary(image))
