@@ -1,5 +1,6 @@
 """Where the evidence for a class lies: class activation maps, occlusion, attention, and how far to believe them."""
 
+from napari_medssl.classify.explain.attention import attention_volume, exam_attention, slice_drops, slice_drops_steps
 from napari_medssl.classify.explain.cam import activation_maps
 from napari_medssl.classify.explain.explain import Explanation, explain, explain_steps
 from napari_medssl.classify.explain.faithfulness import Faithfulness, faithfulness, faithfulness_steps
@@ -17,7 +18,9 @@ __all__ = [
     "Shown",
     "activation_maps",
     "as_bag",
+    "attention_volume",
     "default_layer",
+    "exam_attention",
     "explain",
     "explain_sanity",
     "explain_sanity_steps",
@@ -29,4 +32,6 @@ __all__ = [
     "map_layers",
     "occlusion_map",
     "resampled_box",
+    "slice_drops",
+    "slice_drops_steps",
 ]

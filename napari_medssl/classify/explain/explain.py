@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from napari_medssl.classify.explain.cam import activation_maps
 from napari_medssl.classify.explain.layers import check_layer, default_layer
 from napari_medssl.classify.explain.occlusion import OneOfBag, occlusion_map
+from napari_medssl.classify.explain.patches import patch_maps, patched_trunk
 from napari_medssl.classify.explain.place import FloatArray
 from napari_medssl.classify.explain.settings import ExplainSettings
 from napari_medssl.classify.explain.shown import Shown
@@ -25,6 +26,9 @@ from napari_medssl.geometry import world_from_index
 from napari_medssl.progress import Progress, Steps, finish
 from napari_medssl.settings import check, to_dict
 from napari_medssl.volume import Volume
+
+PATCHES = "the nine branches"
+"""What the report calls the layer when a network of patches is asked branch by branch."""
 
 _KEPT = 64  # cells along a side that a map of occlusion is kept with until it is placed
 
@@ -101,16 +105,22 @@ def device_of(model: nn.Module) -> torch.device:
 
 def example_of(shown: Shown) -> Tensor:
     """One input as the network takes it, for asking it what layers it has."""
-    return shown.inputs(range(shown.count))[None] if shown.bag else shown.inputs(range(1))
+    items = shown.bags[0] if shown.bags else range(1)
+    shown.before(items)
+    return shown.inputs(items)[None] if shown.bags else shown.inputs(items)
 
 
 def _layer(model: nn.Module, shown: Shown, settings: ExplainSettings, policy: DevicePolicy) -> Steps[str]:
     yield Progress(0, 0, "looking at the network")
     if settings.method == "occlusion":
         return ""
+    if not (settings.layer or shown.bags) and patched_trunk(model) is not None:
+        return PATCHES
     example = example_of(shown).to(policy.device)
     if not settings.layer:
-        return default_layer(model, example, rectified=settings.method == "gradcam++")
+        per_slice = len(shown.bags[0]) if shown.bags else 0
+        rectified = settings.method == "gradcam++"
+        return default_layer(model, example, rectified=rectified, maps=per_slice, within=shown.within)
     check_layer(model, settings.layer, example)
     return settings.layer
 
@@ -123,15 +133,15 @@ def _maps(
     method = settings.method
 
     def run(items: range, on: DevicePolicy) -> Tensor:
-        batch = shown.inputs(items).to(policy.device)
-        return activation_maps(model, batch[None] if shown.bag else batch, target=target, layer=layer, method=method)
+        wanted = shown.bags[items.start] if shown.bags else items  # a bag at a time
+        shown.before(wanted)
+        batch = shown.inputs(wanted).to(policy.device)
+        if layer == PATCHES:
+            return _smaller(patch_maps(model, batch, target=target, method=method))
+        return activation_maps(model, batch[None] if shown.bags else batch, target=target, layer=layer, method=method)
 
-    items, size = (1, 1) if shown.bag else (shown.count, settings.batch)
-    whole = range(shown.count)
-    done = yield from run_batches(
-        lambda part, on: run(whole if shown.bag else part, on), items, policy=policy, label="explaining",
-        batch_size=size,
-    )  # fmt: skip
+    count, size = (len(shown.bags), 1) if shown.bags else (shown.count, settings.batch)
+    done = yield from run_batches(run, count, policy=policy, label="explaining", batch_size=size)
     maps = torch.cat(done.results)
     maps = maps.mean(1) if shown.slices and maps.ndim == 4 else maps  # a slab's cells along z stand for its slice
     if shown.slices and len(maps) != shown.count:
@@ -146,19 +156,20 @@ def _occluded(
     model: nn.Module, shown: Shown, target: int, settings: ExplainSettings, device: torch.device
 ) -> Steps[Tensor]:
     """Maps of hidden patches, one slice (or volume) after the other."""
-    bag = shown.inputs(range(shown.count)).to(device)[None] if shown.bag else None
     kept = []
-    for n in range(shown.count):
-        yield Progress(n, shown.count, "hiding parts")
-        image = shown.inputs(range(n, n + 1)).to(device) if bag is None else bag[:, n]
-        asked = model if bag is None else OneOfBag(model, bag, n)
-        kept.append(_smaller(occlusion_map(asked, image, target=target, settings=settings)))
-    return torch.stack(kept)
+    for items in shown.bags or [range(n, n + 1) for n in range(shown.count)]:
+        shown.before(items)
+        images = shown.inputs(items).to(device)
+        for n, place in enumerate(items):
+            yield Progress(place, shown.count, "hiding parts")
+            asked = OneOfBag(model, images[None], n) if shown.bags else model
+            kept.append(_smaller(occlusion_map(asked, images[n : n + 1], target=target, settings=settings)[None]))
+    return torch.cat(kept)
 
 
-def _smaller(found: Tensor) -> Tensor:
-    """Kept with fewer cells: patches are far larger than a pixel, and a long scan has many slices."""
-    return F.interpolate(found[None, None], size=[min(n, _KEPT) for n in found.shape], mode="area")[0, 0]
+def _smaller(maps: Tensor) -> Tensor:
+    """(N, *sides) kept with fewer cells: parts are far larger than a pixel, and a long scan has many slices."""
+    return F.interpolate(maps[:, None], size=[min(n, _KEPT) for n in maps.shape[1:]], mode="area")[:, 0]
 
 
 def _scaled(maps: Tensor, shown: Shown, settings: ExplainSettings, weights: FloatArray | None) -> tuple[Tensor, float]:

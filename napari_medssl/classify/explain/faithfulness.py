@@ -73,13 +73,14 @@ def faithfulness_steps(
     Source: Petsiuk et al., RISE (2018), sections 4.2. Mean instead of black, 20 steps and the random curve are ours.
     """
     settings = settings or ExplainSettings()
-    if shown.bag or not shown.slices:
+    if shown.bags or not shown.slices:
         raise SettingsError("deletion and insertion are measured on single slices; give a network of slices")
     _, maps = yield from found_maps(model, shown, target, settings)
     rng = np.random.default_rng(seed)
     curves: list[list[npt.NDArray[np.float64]]] = []
     for n in range(shown.count):
         yield Progress(n, shown.count, "taking pixels away")
+        shown.before(range(n, n + 1))
         image = shown.inputs(range(n, n + 1))
         jitter = rng.random(maps.shape[1:])
         orders = [_order(maps[n].numpy() + 1e-9 * jitter * float(maps[n].max() or 1), image), _order(jitter, image)]

@@ -23,15 +23,21 @@ def map_layers(model: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
     return {name: tuple(output.shape[1:]) for name, output in _maps(model, example).items()}
 
 
-def default_layer(model: nn.Module, example: Tensor, *, rectified: bool = False) -> str:
+def default_layer(
+    model: nn.Module, example: Tensor, *, rectified: bool = False, maps: int = 0, within: str = ""
+) -> str:
     """The last layer with a map, as Grad-CAM takes it; of several that give the same output, the innermost.
 
     rectified: the last whose output is nowhere below 0, where there is one. Grad-CAM++ divides by sums of activations,
     which cancel when they have both signs.
 
-    Raises SettingsError when no layer has a map.
+    maps: how many the layer must give, such as one for each slice of an examination; 0 takes any number.
+    within: the part of the network it must lie in.
+
+    Raises SettingsError when no layer has such a map.
     """
-    found = list(_maps(model, example).items())
+    found = [(n, o) for n, o in _maps(model, example).items() if not maps or (o.ndim == 4 and len(o) == maps)]
+    found = [(n, o) for n, o in found if not within or n == within or n.startswith(f"{within}.")]
     if not found:
         raise SettingsError("no layer of this network keeps a map of its input; explain it by occlusion instead")
     positive = [n for n, (_, output) in enumerate(found) if output.min() >= 0]

@@ -24,6 +24,10 @@ Between = Literal["empty", "linear"]
 DEFAULT_WINDOW = IntensitySettings()
 
 
+def _nothing(items: range) -> None:
+    """Most networks need not know."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """The inputs of a network, made from one scan.
@@ -31,7 +35,10 @@ class Shown:
     source: the scan. count: number of inputs. inputs: (n, C, ...) float32 of some of them, on the CPU.
     onto_grid: (A, *cells) maps to (Z, Y, X) float32 on the source's grid.
     slices: the slice each map belongs to; empty when a map covers the volume.
-    bag: the inputs are the slices of one examination, (1, count, C, y, x), and are judged together.
+    bags: the inputs that are judged together as the slices of one examination, (1, S, C, y, x); several bags are
+        several draws of slices. Empty when every input is judged by itself.
+    within: the part of the network that is asked when no layer is named; empty for any.
+    before: called with the inputs that the network is shown next, for networks that must know which slice they look at.
 
     Any network can be explained by making one of these: its input, and where the cells of that lie.
     """
@@ -41,7 +48,9 @@ class Shown:
     inputs: Callable[[range], Tensor]
     onto_grid: Callable[[Tensor, Between], Steps[FloatArray]]
     slices: tuple[int, ...] = ()
-    bag: bool = False
+    bags: tuple[range, ...] = ()
+    within: str = ""
+    before: Callable[[range], None] = _nothing
     notes: tuple[str, ...] = ()
 
 
@@ -76,10 +85,10 @@ def framed_slices(
 
 def as_bag(shown: Shown) -> Shown:
     """The same slices, judged together by a network that takes (1, S, C, y, x)."""
-    return dataclasses.replace(shown, bag=True)
+    return dataclasses.replace(shown, bags=(range(shown.count),))
 
 
-def given_slices(volume: Volume, inputs: Tensor, slices: Sequence[int], *, bag: bool = False) -> Shown:
+def given_slices(volume: Volume, inputs: Tensor, slices: Sequence[int]) -> Shown:
     """Slices that were prepared elsewhere by `into_frame`, such as those of a scan read for training.
 
     inputs: (S, C, side, side) float32, all framed alike. slices: the number in the volume of each.
@@ -97,7 +106,7 @@ def given_slices(volume: Volume, inputs: Tensor, slices: Sequence[int], *, bag: 
     def onto_grid(maps: Tensor, between: Between) -> Steps[FloatArray]:
         return slices_onto_grid(maps, chosen, frame, volume.shape[0], between=between)
 
-    return Shown(volume, len(chosen), lambda items: inputs[items.start : items.stop], onto_grid, chosen, bag)
+    return Shown(volume, len(chosen), lambda items: inputs[items.start : items.stop], onto_grid, chosen)
 
 
 def resampled_box(
