@@ -9,6 +9,7 @@ from napari_medssl.classify.explain.occlusion import occlusion_map
 from napari_medssl.classify.explain.sanity import Sanity, explain_sanity, explain_sanity_steps
 from napari_medssl.classify.explain.settings import ExplainSettings
 from napari_medssl.classify.explain.shown import Shown, as_bag, framed_slices, given_slices, resampled_box
+from napari_medssl.classify.explain.slice_head import explain_head_steps, head_network
 
 __all__ = [
     "ExplainSettings",
@@ -22,6 +23,7 @@ __all__ = [
     "default_layer",
     "exam_attention",
     "explain",
+    "explain_head_steps",
     "explain_sanity",
     "explain_sanity_steps",
     "explain_steps",
@@ -29,6 +31,7 @@ __all__ = [
     "faithfulness_steps",
     "framed_slices",
     "given_slices",
+    "head_network",
     "map_layers",
     "occlusion_map",
     "resampled_box",
