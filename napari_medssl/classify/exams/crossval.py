@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from napari_medssl.classify.exams.exam import ExamSet
+from napari_medssl.classify.exams.features import FeatureStore
 from napari_medssl.classify.exams.judging import Judgement, judge
 from napari_medssl.classify.exams.learning import learn_steps
 from napari_medssl.classify.exams.model import score_all
@@ -61,7 +62,7 @@ def cross_validate_steps(
     groups = person_groups(exams)
     parts = subject_folds(exams.people, folds, np.random.default_rng([settings.seed, 51]), strata=groups)
     contenders = [(source.name, source, settings, False)]
-    if first and source.module is not None:
+    if first and source.module is not None and settings.mode == "frozen":  # else training from scratch says it better
         contenders.append((f"{source.kind}, first weights", replace(source, module=None), settings, False))
     if scratch:
         contenders.append((f"{source.kind}, from scratch", source, settings, True))
@@ -90,6 +91,8 @@ def _contender(
     """(N, L) probabilities, spreads and answers."""
     shape = (len(exams.exams), len(exams.labels))
     probability, spread, answers = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    # A frozen encoder is the same in all folds: its slices are encoded once.
+    stores = {plane: FeatureStore() for plane in scans} if settings.mode == "frozen" and not scratch else None
     for number, fold in enumerate(folds):
 
         def label(p: Progress, number: int = number) -> Progress:
@@ -101,11 +104,11 @@ def _contender(
         model = yield from reporting(
             learn_steps(
                 exams, scans, settings, source=source, train=fold.train[inner.train], tuning=fold.train[inner.tuning],
-                device=device, scratch=scratch,
+                device=device, scratch=scratch, stores=stores,
             ),
             label,
         )  # fmt: skip
-        scores = yield from reporting(score_all(model, scans, fold.test, device=device), label)
+        scores = yield from reporting(score_all(model, scans, fold.test, device=device, stores=stores), label)
         probability[fold.test] = [s.probability for s in scores]
         spread[fold.test] = [s.spread for s in scores]
         answers[fold.test] = [s.answer for s in scores]

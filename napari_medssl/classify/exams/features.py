@@ -43,30 +43,49 @@ def encode(network: ExamNetwork, slices: Tensor, device: torch.device) -> Steps[
     return torch.cat(found)  # outside inference mode: autograd may keep what comes of it
 
 
-class KeptFeatures:
-    """Features of the slices of exams with an encoder that stays as it is; each slice is encoded once.
+class FeatureStore:
+    """Features of slices on the CPU, up to 1 GiB; further ones are not kept.
 
-    What has no room (1 GiB) is encoded again when it is asked for.
+    For one encoder, as long as the scans are there: features are filed by the scan itself and the slice.
     """
 
-    def __init__(self, network: ExamNetwork, scans: list[Scan], channels: int, device: torch.device) -> None:
-        self.network, self.scans, self.channels, self.device = network, scans, channels, device
+    def __init__(self) -> None:
         self._kept: dict[tuple[int, int], Tensor] = {}
         self._bytes = 0
 
-    def of(self, exam: int, numbers: IntArray) -> Steps[Tensor]:
-        """(S, D, h, w) on the CPU, of the exam with this number."""
-        missing = np.array([z for z in numbers if (exam, int(z)) not in self._kept], np.intp)
-        fresh: dict[int, Tensor] = {}
-        if len(missing):
-            found = yield from encode(self.network, slices_of(self.scans[exam], missing, self.channels), self.device)
-            fresh = dict(zip(map(int, missing), found, strict=True))
-            for z, features in fresh.items():
-                self._keep((exam, z), features)
-        return torch.stack([fresh[int(z)] if int(z) in fresh else self._kept[exam, int(z)] for z in numbers])
+    def get(self, scan: Scan, z: int) -> Tensor | None:
+        """(D, h, w), or None when it is not here."""
+        return self._kept.get((id(scan), z))
 
-    def _keep(self, place: tuple[int, int], features: Tensor) -> None:
+    def keep(self, scan: Scan, z: int, features: Tensor) -> None:
+        """File a copy where there is room."""
         size = features.numel() * features.element_size()
         if self._bytes + size <= _KEPT_BYTES:
-            self._kept[place] = features.clone()
+            self._kept[id(scan), z] = features.clone()
             self._bytes += size
+
+
+class KeptFeatures:
+    """Features of the slices of exams with an encoder that stays as it is; each slice is encoded once.
+
+    store: of the same encoder, to be shared with other networks that have it, such as those of other folds.
+    """
+
+    def __init__(
+        self, network: ExamNetwork, scans: list[Scan], channels: int, device: torch.device,
+        store: FeatureStore | None = None,
+    ) -> None:  # fmt: skip
+        self.network, self.scans, self.channels, self.device = network, scans, channels, device
+        self.store = FeatureStore() if store is None else store
+
+    def of(self, exam: int, numbers: IntArray) -> Steps[Tensor]:
+        """(S, D, h, w) on the CPU, of the exam with this number."""
+        scan = self.scans[exam]
+        known = {int(z): self.store.get(scan, int(z)) for z in numbers}
+        missing = np.array([z for z, features in known.items() if features is None], np.intp)
+        if len(missing):
+            found = yield from encode(self.network, slices_of(scan, missing, self.channels), self.device)
+            for z, features in zip(map(int, missing), found, strict=True):
+                self.store.keep(scan, z, features)
+                known[z] = features
+        return torch.stack([features for features in known.values() if features is not None])

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_medssl.classify.exams.features import KeptFeatures, slices_of
+from napari_medssl.classify.exams.features import FeatureStore, KeptFeatures, slices_of
 from napari_medssl.classify.exams.sampling import draw_slices
 from napari_medssl.classify.exams.settings import ExamSettings
 from napari_medssl.classify.table import LabelKind
@@ -26,16 +26,17 @@ def drawn_slices(scan: Scan, settings: ExamSettings) -> list[npt.NDArray[np.intp
 
 
 def judge_scan(
-    network: ExamNetwork, scan: Scan, settings: ExamSettings, *, kind: LabelKind, channels: int, device: torch.device
-) -> Steps[FloatArray]:
-    """(draws, L) probabilities of one scan.
+    network: ExamNetwork, scan: Scan, settings: ExamSettings, *, kind: LabelKind, channels: int, device: torch.device,
+    store: FeatureStore | None = None,
+) -> Steps[FloatArray]:  # fmt: skip
+    """(draws, L) probabilities of one scan. store: of features of this encoder, as `KeptFeatures`.
 
     Each draw's output is a probability before they are averaged (B3-43). A frozen view of a slice is computed once,
     however many draws have it, except for divide and teach, where its place in the draw matters.
     """
     network.eval()
     draws = drawn_slices(scan, settings)
-    kept = KeptFeatures(network, [scan], channels, device) if network.per_slice else None
+    kept = KeptFeatures(network, [scan], channels, device, store) if network.per_slice else None
     found = []
     for n, drawn in enumerate(draws):
         yield Progress(n, len(draws), "judging")

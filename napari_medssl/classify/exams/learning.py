@@ -13,6 +13,7 @@ import torch
 
 from napari_medssl.classify.calibrate import Calibrator, fit_calibrator
 from napari_medssl.classify.exams.exam import ExamSet, check_labels
+from napari_medssl.classify.exams.features import FeatureStore
 from napari_medssl.classify.exams.model import ExamModel, score_all
 from napari_medssl.classify.exams.network import EncoderSource, build_network
 from napari_medssl.classify.exams.people import digests
@@ -41,12 +42,13 @@ def learn_steps(
     device: torch.device,
     state: Path | None = None,
     scratch: bool = False,
+    stores: Mapping[str, FeatureStore] | None = None,
 ) -> Steps[ExamModel]:
     """A classifier with a network for each plane, trained on the exams `train` and tuned on `tuning`.
 
     scans: of all exams by plane, framed to `source.size`. state: folder for the states of runs, which are gone on with.
     scratch: first weights, everything trained at the head's rate, with the same steps, batches and changes: the
-    supervised baseline.
+    supervised baseline. stores: for each plane, features that classifiers with the same frozen encoder share.
 
     Thresholds, votes and calibration come from the tuning exams alone (B3-39). Without any, planes vote alike,
     thresholds are one half, and the card says so.
@@ -62,8 +64,9 @@ def learn_steps(
         path = None if state is None else state / f"plane-{number}.safetensors"
         mine = replace(settings, seed=settings.seed + number)
         networks[plane] = yield from _learn_plane(
-            exams, plane, scans[plane], mine, source=source, train=train, device=device, state=path, scratch=scratch
-        )
+            exams, plane, scans[plane], mine, source=source, train=train, device=device, state=path, scratch=scratch,
+            store=None if stores is None else stores[plane],
+        )  # fmt: skip
     planes, labels = len(networks), len(exams.labels)
     card = _card(exams, settings, source, networks, train)
     unknown, even = np.full((planes, labels), np.nan), np.full((planes, labels), 1 / planes)
@@ -72,7 +75,7 @@ def learn_steps(
         Calibrator("none", exams.kind, exams.labels), card,
     )  # fmt: skip
     if len(tuning):
-        return (yield from _tuned(model, exams, scans, tuning, device))
+        return (yield from _tuned(model, exams, scans, tuning, device, stores))
     note = "no exam was kept for tuning: planes vote alike and the threshold is 0.5"
     return replace(model, card=card | {"notes": [*exams.notes, note]})
 
@@ -88,22 +91,26 @@ def _learn_plane(
     device: torch.device,
     state: Path | None,
     scratch: bool,
+    store: FeatureStore | None,
 ) -> Steps[ExamNetwork]:
     """The network of one plane, trained on those exams that have it."""
     mine = np.array([n for n in train if scans[n] is not None], np.intp)
     check_labels(exams.only(mine), f"the {plane} exams to learn from" if plane else "the exams to learn from")
     network = build_network(source, settings, len(exams.labels), seed=settings.seed, scratch=scratch)
     there = [scan for n in mine if (scan := scans[n]) is not None]
-    training = Training(there, exams.targets[mine], exams.kind, source.in_slices, plane)
+    training = Training(there, exams.targets[mine], exams.kind, source.in_slices, plane, store)
     yield from train_steps(network, training, settings, device=device, state=state)
     return network
 
 
 def _tuned(
-    model: ExamModel, exams: ExamSet, scans: Mapping[str, PlaneScans], tuning: IntArray, device: torch.device
-) -> Steps[ExamModel]:
+    model: ExamModel, exams: ExamSet, scans: Mapping[str, PlaneScans], tuning: IntArray, device: torch.device,
+    stores: Mapping[str, FeatureStore] | None,
+) -> Steps[ExamModel]:  # fmt: skip
     """The same networks with votes, calibration and thresholds."""
-    scores = yield from reporting(score_all(model, scans, tuning, device=device), lambda p: replace(p, label="tuning"))
+    scores = yield from reporting(
+        score_all(model, scans, tuning, device=device, stores=stores), lambda p: replace(p, label="tuning")
+    )
     targets = exams.targets[tuning]
     empty = np.full(len(exams.labels), np.nan)
     means = np.array([[s.planes[p][0] if p in s.planes else empty for s in scores] for p in model.planes])  # (P, N, L)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from napari_medssl.classify.calibrate import Calibrator
+from napari_medssl.classify.exams.features import FeatureStore
 from napari_medssl.classify.exams.inference import judge_scan
 from napari_medssl.classify.exams.network import EncoderSource
 from napari_medssl.classify.exams.scans import PlaneScans
@@ -66,8 +67,11 @@ class ExamModel:
         """Names of the planes it knows."""
         return tuple(self.networks)
 
-    def score_steps(self, scans: Mapping[str, Scan], *, device: torch.device) -> Steps[ExamScore]:
-        """The score of one exam. scans: by plane, framed to `source.size`; planes may be missing, but not all.
+    def score_steps(
+        self, scans: Mapping[str, Scan], *, device: torch.device, stores: Mapping[str, FeatureStore] | None = None
+    ) -> Steps[ExamScore]:
+        """The score of one exam. scans: by plane, framed to `source.size`; planes may be missing, but not all. stores:
+        features of frozen encoders by plane.
 
         Raises SettingsError when no plane of the exam is one the classifier knows.
         """
@@ -81,7 +85,7 @@ class ExamModel:
         for plane in known:
             drawn[plane] = yield from judge_scan(
                 self.networks[plane].to(device), scans[plane], self.settings, kind=self.kind,
-                channels=self.source.in_slices, device=device,
+                channels=self.source.in_slices, device=device, store=(stores or {}).get(plane),
             )  # fmt: skip
         return self._score(drawn)
 
@@ -109,14 +113,15 @@ class ExamModel:
 
 
 def score_all(
-    model: ExamModel, scans: Mapping[str, PlaneScans], numbers: npt.NDArray[np.intp], *, device: torch.device
-) -> Steps[list[ExamScore]]:
+    model: ExamModel, scans: Mapping[str, PlaneScans], numbers: npt.NDArray[np.intp], *, device: torch.device,
+    stores: Mapping[str, FeatureStore] | None = None,
+) -> Steps[list[ExamScore]]:  # fmt: skip
     """The scores of the exams with these numbers."""
     found = []
     for done, n in enumerate(numbers):
         yield Progress(done, len(numbers), "judging exams")
         mine = {plane: scan for plane, all_scans in scans.items() if (scan := all_scans[int(n)]) is not None}
-        found.append((yield from model.score_steps(mine, device=device)))
+        found.append((yield from model.score_steps(mine, device=device, stores=stores)))
     return found
 
 

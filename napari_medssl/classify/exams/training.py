@@ -15,7 +15,7 @@ from torch import Tensor
 
 from napari_medssl.classify.exams.augment import apply_change, draw_change
 from napari_medssl.classify.exams.balance import criterion, epoch_length, epoch_order
-from napari_medssl.classify.exams.features import KeptFeatures, encode, slices_of
+from napari_medssl.classify.exams.features import FeatureStore, KeptFeatures, encode, slices_of
 from napari_medssl.classify.exams.sampling import draw_slices
 from napari_medssl.classify.exams.settings import ExamSettings
 from napari_medssl.classify.table import LabelKind
@@ -43,7 +43,8 @@ _OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 class Training:
     """What is learned from. scans: of one plane, one for each exam. targets: (N, L). kind: of the targets.
 
-    channels: neighbouring slices the encoder takes. name: of the plane, for progress.
+    channels: neighbouring slices the encoder takes. name: of the plane, for progress. store: of features that other
+    networks with the same frozen encoder share.
     """
 
     scans: list[Scan]
@@ -51,6 +52,7 @@ class Training:
     kind: LabelKind
     channels: int
     name: str = ""
+    store: FeatureStore | None = None
 
 
 def train_steps(
@@ -95,7 +97,7 @@ class _Run:
         self.optimiser = _OPTIMISERS[settings.optimiser](groups, weight_decay=settings.weight_decay)
         self.loss = criterion(training.kind, training.targets, settings.balance, device)
         fixed = settings.mode == "frozen" and settings.augment == "none" and network.per_slice
-        self.kept = KeptFeatures(network, training.scans, training.channels, device) if fixed else None
+        self.kept = KeptFeatures(network, training.scans, training.channels, device, training.store) if fixed else None
         self._order: tuple[int, IntArray] | None = None
 
     def resume(self, state: Path | None) -> int:
