@@ -76,6 +76,12 @@ class SliceRange(QWidget):
             box.setRange(0, top)
             box.setValue(value)
 
+    def choose(self, low: int, high: int) -> None:
+        """Choose the half-open range of slices `low` to `high`."""
+        self.first.setValue(low)
+        self.last.setValue(high - 1)
+        self.only.setChecked(True)
+
     def value(self) -> tuple[int, int] | None:
         """Half-open range, None for all slices. Raises SettingsError when it is empty."""
         if not self.only.isChecked():
