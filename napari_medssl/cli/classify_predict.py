@@ -29,6 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int | None:
     """Score, print, write."""
+    import dataclasses
+
     from napari_medssl.classify.exams.given import open_given
     from napari_medssl.classify.exams.model_file import load_exam_model
     from napari_medssl.classify.exams.tables import score_cells, score_columns, write_scores
@@ -66,6 +68,7 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
         write_scores(args.out, scores, model.labels, model.planes)
         facts = {**environment(), "command": ["medssl", *args.argv], "head": args.head, "card": model.card}
         notes = {s.path: list(s.volume.notes) for s in given if s.volume.notes}
+        facts |= {"labels": model.labels, "scores": {n: dataclasses.asdict(s) for n, s in scores.items()}}
         write_report(report_path(args.out), facts | {"thresholds": model.thresholds, "notes": notes})
         console.say(f"written: {args.out}")
     return None

@@ -71,7 +71,7 @@ class ExamModelKind:
 
 
 _SSLACL = ExamSettings(
-    head="divide", encoder="sslacl-trunk", encoder_options='{"norm": false}', size=256, slices=36, sampling="uniform",
+    head="divide", encoder="sslacl-trunk", encoder_options='{"norm": false}', slices=36, sampling="uniform",
     test_sampling="uniform", draws=1, mode="full", epochs=20, batch=1, optimiser="adam", head_rate=1e-5,
     encoder_rate=1e-5, schedule="exponential", decay=1.0, weight_decay=0.0, balance="oversample", augment="jigsaw",
 )  # fmt: skip
@@ -79,21 +79,21 @@ _SSLACL = ExamSettings(
 branches are frozen; all 77 M parameters are trained here, the number it quotes (B3-53)."""
 
 _SKID = ExamSettings(
-    head="convlstm", encoder="skid-trunk", encoder_options='{"version": "v3"}', size=256, slices=16, mode="frozen",
+    head="convlstm", encoder="skid-trunk", encoder_options='{"version": "v3"}', slices=16, mode="frozen",
     epochs=20, batch=1, optimiser="rmsprop", head_rate=1e-5, encoder_rate=1e-5, schedule="exponential", decay=0.95,
     weight_decay=0.0, balance="weights", augment="jigsaw",
 )  # fmt: skip
 """Thesis 3.5.2.2. Optimiser and batch are not given: RMSprop as in its pretraining (B3-33), batches of 1 as SSLACL."""
 
 _BINARY = ExamSettings(
-    head="max", deep=True, encoder="resnet50-s8", size=224, slices=16, test_sampling="uniform", mode="full", epochs=10,
-    batch=4, optimiser="adam", head_rate=1e-5, encoder_rate=1e-5, schedule="exponential", decay=0.9, weight_decay=0.0,
-    balance="none", augment="crop",
+    head="max", deep=True, encoder="resnet50-s8", encoder_options='{"input_size": 224}', slices=16,
+    test_sampling="uniform", mode="full", epochs=10, batch=4, optimiser="adam", head_rate=1e-5, encoder_rate=1e-5,
+    schedule="exponential", decay=0.9, weight_decay=0.0, balance="none", augment="crop",
 )  # fmt: skip
 """Thesis 4.5.2.2 with one network for all labels; nine of one label each are had by learning one label at a time."""
 
 _MRNET = ExamSettings(
-    head="max", deep=True, encoder="resnet18-s8", size=256, slices=16, mode="full", epochs=20, batch=1,
+    head="max", deep=True, encoder="resnet18-s8", slices=16, mode="full", epochs=20, batch=1,
     optimiser="adam", head_rate=1e-5, encoder_rate=1e-5, schedule="exponential", decay=0.95, weight_decay=0.0,
     balance="weights", augment="jigsaw",
 )  # fmt: skip
@@ -105,7 +105,7 @@ def _small(settings: ExamSettings, options: str, **changes: object) -> ExamSetti
     common: dict[str, object] = {
         "encoder_options": options, "head_width": 1 / 16, "epochs": 30, "batch": 4, "optimiser": "adamw",
         "head_rate": 2e-3, "encoder_rate": 5e-4, "schedule": "cosine", "decay": 0.95, "weight_decay": 0.01,
-        "augment": "none", "size": 96, "slices": 8,
+        "augment": "none", "slices": 8,
     }  # fmt: skip
     return replace(settings, **{**common, **changes})  # type: ignore[arg-type]
 
@@ -114,7 +114,7 @@ def _kinds() -> dict[str, ExamModelKind]:
     default = ExamSettings()
     lstm, cnn = _SKID, replace(_SKID, head="conv3d")
     bare = replace(_SKID, encoder_options='{"version": "noblocks"}')
-    narrow = '{"version": "%s", "width": 0.03125}'
+    narrow = '{"version": "%s", "width": 0.03125, "input_size": 96}'
     return {
         "max": ExamModelKind("Largest feature over slices on any encoder.", "003:1364", default, default, "default"),
         "attention": ExamModelKind(
@@ -123,8 +123,8 @@ def _kinds() -> dict[str, ExamModelKind]:
         ),
         "sslacl": ExamModelKind(
             "Divide and teach: nine branches, each its share of the slices.", "003:1318-1369", _SSLACL,
-            _small(_SSLACL, '{"width": 0.03125, "norm": true}', norm=True, slices=36, head_width=1 / 32,
-                   balance="weights", draws=1),
+            _small(_SSLACL, '{"width": 0.03125, "norm": true, "input_size": 96}', norm=True, slices=36,
+                   head_width=1 / 32, balance="weights", draws=1),
         ),
         "skid": ExamModelKind(
             "SKID trunk and two ConvLSTMs.", "003:1399-1408", lstm, _small(lstm, narrow % "v3")
@@ -137,11 +137,12 @@ def _kinds() -> dict[str, ExamModelKind]:
         ),
         "mrnet": ExamModelKind(
             "The supervised baseline: a ResNet, largest feature over slices.", "003:1485-1518", _MRNET,
-            _small(_MRNET, '{"width": 16}', head_width=1.0),
+            _small(_MRNET, '{"width": 16, "input_size": 96}', head_width=1.0),
         ),
         "binary": ExamModelKind(
             "Downstream of binary contrastive learning: 16 slices, 2048 features, one linear layer.", "003:1939-2024",
-            _BINARY, _small(_BINARY, '{"width": 16}', encoder="resnet18-s8", head_width=1.0, balance="weights"),
+            _BINARY, _small(_BINARY, '{"width": 16, "input_size": 96}', encoder="resnet18-s8", head_width=1.0,
+                            balance="weights"),
         ),
     }  # fmt: skip
 

@@ -23,6 +23,8 @@ from napari_medssl.classify.exams.split import divide_exams
 from napari_medssl.classify.exams.training import Training, train_steps
 from napari_medssl.errors import SettingsError, WeightsError
 from napari_medssl.metrics.classification import auc
+from napari_medssl.models.bundle import module_bundle, save_bundle
+from napari_medssl.models.encoder import build_encoder
 from napari_medssl.progress import finish
 from tests.classify.exams.planted import TINY, plant
 
@@ -203,6 +205,31 @@ def test_divide_needs_its_branches_and_an_encoder_of_slices(planted) -> None:
         find_encoder("first", replace(TINY, encoder_options='{"wide": 1}'))
     with pytest.raises(SettingsError, match="choose one of: max"):
         kind_named("transformer")
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoder", "config"),
+    [
+        ("sslacl", "sslacl-trunk", {"width": 1 / 64, "input_size": 32}),
+        ("skid", "skid-trunk", {"version": "v1", "width": 1 / 64, "input_size": 32}),
+        ("noblocks", "skid-trunk", {"version": "noblocks", "width": 1 / 64, "input_size": 32}),
+        ("binary", "resnet18-s8", {"width": 8, "channels": 16, "input_size": 32}),
+        ("attention", "slice-resnet", {"in_slices": 3, "width": 8, "channels": 16, "input_size": 32}),
+    ],
+)
+def test_encoders_come_from_the_weights_of_pretraining(tmp_path: Path, kind: str, encoder: str, config: dict) -> None:
+    torch.manual_seed(7)
+    trained = build_encoder(encoder, **config)
+    save_bundle(tmp_path / "encoder.safetensors", module_bundle("encoder", encoder, trained, {}))
+    source = find_encoder(tmp_path / "encoder.safetensors", kind_named(kind).small)
+    assert source.size == 32
+    network = build_network(source, kind_named(kind).small, 2, seed=0)
+    own, theirs = network.encoder.state_dict(), trained.state_dict()
+    assert own
+    assert all(torch.equal(value, theirs[name]) for name, value in own.items())
+    scratch = build_network(source, kind_named(kind).small, 2, seed=0, scratch=True).encoder.state_dict()
+    assert any(not torch.equal(value, theirs[name]) for name, value in scratch.items())
+    assert network(torch.rand(1, 3, source.in_slices, 32, 32)).shape == (1, 2)
 
 
 def test_one_slice_and_an_exam_in_one_plane_only(tmp_path: Path, planted, learned) -> None:
