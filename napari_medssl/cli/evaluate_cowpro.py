@@ -23,7 +23,9 @@ _FILES = ("cowpro.json", "cowpro.md", "cowpro.png")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What this evaluation takes beside the arguments of the others."""
     own = parser.add_argument_group("cowpro")
-    own.add_argument("--folds", type=int, metavar="N", help="folds over people (default: 5; with --weights 1)")
+    own.add_argument(
+        "--folds", type=int, metavar="N", help="folds over people (default: quick 3, thesis 5, with --weights 1)"
+    )
     own.add_argument(
         "--preset", choices=("quick", "thesis"), default="quick", help="sizes for two cores (default), or as published"
     )
@@ -39,11 +41,11 @@ def evaluate_cowpro(args: argparse.Namespace, data: list[Path], console: Console
     from napari_medssl.cli.training import follow_training
     from napari_medssl.engine.device import choose_device, describe_device
     from napari_medssl.evaluate.cowpro.run import reproduce_steps
-    from napari_medssl.evaluate.cowpro.settings import ReproductionSettings, preset
+    from napari_medssl.evaluate.cowpro.settings import ReproductionSettings
     from napari_medssl.evaluate.run import cases_of
 
     if args.list_settings:
-        return list_settings(console, ReproductionSettings, base=preset(args.preset))
+        return list_settings(console, ReproductionSettings, base=_base(args))
     if not data or (args.given is None and args.out is None):
         console.problem("evaluate cowpro needs DATA and --out DIR, or DATA and --weights; see medssl evaluate --help")
         return 2
@@ -64,16 +66,21 @@ def evaluate_cowpro(args: argparse.Namespace, data: list[Path], console: Console
 
 def _settings(args: argparse.Namespace) -> ReproductionSettings:
     from napari_medssl.cli.options import settings_from
-    from napari_medssl.evaluate.cowpro.settings import ReproductionSettings, preset
+    from napari_medssl.evaluate.cowpro.settings import ReproductionSettings
 
     short = [f"folds={args.folds}"] if args.folds is not None else ["folds=1"] if args.given is not None else []
     if args.start_from is not None:
         if args.given is not None:
             raise SettingsError("--start-from is for training and --weights is for none; give one of them")
         short.append(f"train.start_from={args.start_from}")
-    return settings_from(
-        ReproductionSettings, file=args.settings, assignments=[*short, *args.set], base=preset(args.preset)
-    )
+    return settings_from(ReproductionSettings, file=args.settings, assignments=[*short, *args.set], base=_base(args))
+
+
+def _base(args: argparse.Namespace) -> ReproductionSettings:
+    """The preset; given weights have their own input, for which windows keep their area."""
+    from napari_medssl.evaluate.cowpro.settings import ReproductionSettings, preset
+
+    return preset(args.preset) if args.given is None else ReproductionSettings()
 
 
 def _check_out(args: argparse.Namespace) -> None:

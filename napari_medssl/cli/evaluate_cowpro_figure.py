@@ -20,7 +20,7 @@ _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7")
 
 def draw(tables: Sequence[Table], effects: Sequence[Effect], path: Path, console: Console) -> None:
     """Three panels into a PNG; a remark when matplotlib is not there."""
-    figure = new_figure(17, 5.2, console)
+    figure = new_figure(19, 7, console)
     if figure is None:
         return
     methods, changes, shares = figure.subplots(1, 3)
@@ -43,8 +43,8 @@ def _methods(axes: Any, table: Table) -> None:
             if number is not None:
                 axes.plot([x - width / 2, x + width / 2], [number, number], color="black", lw=1.5)
     axes.set_xticks(range(len(table.columns)), table.columns)
-    axes.set(title="Table 7.1; line: thesis; bar: sd over folds", ylabel="Dice, %", ylim=(0, 100))
-    axes.legend(fontsize=7, loc="lower right")
+    axes.set(title="Table 7.1; line: thesis; bar: sd over folds", ylabel="Dice, %", ylim=(0, 118))
+    axes.legend(fontsize=7, loc="upper left", ncols=2)
 
 
 def _effects(axes: Any, effects: Sequence[Effect]) -> None:
@@ -57,7 +57,7 @@ def _effects(axes: Any, effects: Sequence[Effect]) -> None:
         if effect.thesis is not None:
             axes.plot(effect.thesis, n, "x", color=_COLOURS[4], ms=5)
     axes.axvline(0, color="black", lw=0.6)
-    axes.set_yticks(range(len(effects)), [f"{e.name}, {e.organ}" for e in reversed(effects)], fontsize=5.5)
+    axes.set_yticks(range(len(effects)), [f"{e.name}, {e.organ}" for e in reversed(effects)], fontsize=7)
     axes.set(title="o: ours with 95 % over people; x: thesis", xlabel="points of Dice")
 
 
@@ -75,4 +75,6 @@ def _shares(axes: Any, table: Table) -> None:
             axes.plot(PERCENTS, ours, "-", marker=marker, color=colour, label=name)
             axes.plot(PERCENTS, thesis, "--", marker=marker, color=colour, ms=3, alpha=0.6)
     axes.set(title="Table 7.4; dashed: thesis", xscale="log", xlabel="prototypes kept, %", ylabel="Dice, %")
+    axes.set_xticks(PERCENTS, [f"{p:g}" for p in PERCENTS])
+    axes.minorticks_off()
     axes.legend(fontsize=7)

@@ -101,7 +101,7 @@ def _scored(
                 yield Progress(i, len(jobs), f"scoring {label}", f"{organ[1]} of {query.image.name}")
                 scores += pair_scores(
                     scans[query], scans[support], organ, contestant.variants,
-                    fold=contestant.fold.number, encoder=contestant.encoder,
+                    fold=contestant.fold.number, encoder=contestant.encoder, base=settings.prototypes,
                 )  # fmt: skip
     if not scores:
         raise FormatError("no scan shows one of the organs and has another person's beside it; see the setting organs")

@@ -72,8 +72,11 @@ def pair_scores(
     *,
     fold: int,
     encoder: str,
+    base: PrototypeSettings | None = None,
 ) -> list[Score]:
     """The scores of an organ (value, name), or none where a scan does not show it.
+
+    base: what the variants have in common, such as the temperature.
 
     Source: thesis 7.4.2. The query's slices with the organ are known, which a user has to say ("oracle", B7-32). The
     ranges of both scans are cut into three equal parts, and the middle slice of each of the support's serves the
@@ -87,10 +90,11 @@ def pair_scores(
     labelled = support_slices([int(z) for z in np.flatnonzero(shown.any(axis=(1, 2)))])
     pair = _Pair(query, support, name, truth, shown, serving_slices(labelled, (int(inside[0]), int(inside[-1]) + 1)))
     weights: dict[Region, npt.NDArray[np.float32] | None] = {v.region: _region_weight(pair, v.region) for v in variants}
-    found = {p: _foreground(pair, p) for p in dict.fromkeys(v.prototypes for v in variants)}
+    made = {v: v.prototypes(base or PrototypeSettings()) for v in variants}
+    found = {p: _foreground(pair, p) for p in dict.fromkeys(made.values())}
     scores = []
     for variant in variants:
-        probability, weight = found[variant.prototypes], weights[variant.region]
+        probability, weight = found[made[variant]], weights[variant.region]
         mask = (probability if weight is None else probability * weight) > 0.5
         whole, per_slice = _dices(mask, truth[list(pair.rows)])
         scores.append(

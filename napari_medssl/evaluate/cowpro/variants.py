@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -32,11 +33,13 @@ class Variant:
         """Its name in reports."""
         return f"{self.method} {self.threshold} window={self.window} top={self.percent:g} quadrants={self.region}"
 
-    @property
-    def prototypes(self) -> PrototypeSettings:
-        """What is done before quadrants: variants that agree in it share their probabilities."""
-        return PrototypeSettings(
-            method=self.method, window=self.window, threshold=self.threshold, top_percent=self.percent
+    def prototypes(self, base: PrototypeSettings) -> PrototypeSettings:
+        """What is done before quadrants: variants that agree in it share their probabilities.
+
+        base: where what no variant changes comes from.
+        """
+        return dataclasses.replace(
+            base, method=self.method, window=self.window, threshold=self.threshold, top_percent=self.percent
         )
 
 

@@ -12,6 +12,7 @@ from napari_medssl.evaluate.cowpro.scoring import Encoded, _dices, pair_scores
 from napari_medssl.evaluate.cowpro.variants import Variant, all_variants
 from napari_medssl.oneshot import SegmentSettings, Support
 from napari_medssl.oneshot.parts import support_slices
+from napari_medssl.oneshot.prototype_settings import PrototypeSettings
 
 RIGHT = (1, "right organ")
 
@@ -27,7 +28,7 @@ def test_scores_are_those_of_the_published_path_of_the_engine(encoded: Callable[
     for z in support_slices(range(1, 7)):
         shown[z] = support.labels[z] == 1
     for variant in (Variant(window=2), Variant("panet"), Variant(threshold="dynamic", percent=10.0)):
-        settings = SegmentSettings(method="prototypes", refine="", prototypes=variant.prototypes)
+        settings = SegmentSettings(method="prototypes", refine="", prototypes=variant.prototypes(PrototypeSettings()))
         found = Engine("cpu", "none").segment(
             query.volume, [Support(support.volume, shown)], slice_range=(1, 7), settings=settings
         )
@@ -60,3 +61,14 @@ def test_dice_of_the_scan_and_of_its_slices() -> None:
     whole, per_slice = _dices(mask, truth)
     assert whole == pytest.approx(2 * 2 / (3 + 6))
     assert per_slice == pytest.approx((2 * 2 / 6 + 0) / 2)
+
+
+def test_what_no_variant_changes_comes_from_the_settings(encoded: Callable[..., Encoded]) -> None:
+    support, query = encoded(8), encoded(7)
+    base = PrototypeSettings(temperature=1.0, window=2, threshold="dynamic", top_percent=5.0)
+    assert Variant().prototypes(base) == PrototypeSettings(temperature=1.0, threshold="fixed")
+    found = [
+        pair_scores(query, support, RIGHT, (Variant(window=2),), fold=1, encoder="given", base=b)[0].dice
+        for b in (None, base)
+    ]
+    assert found[0] != found[1]
