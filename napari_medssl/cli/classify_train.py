@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_classifier(parser)
     parser.epilog = (
         "People are divided into those learned from, those tuned on (thresholds, votes of planes, calibration) and\n"
-        "those tested, --set tuning_share=0.2 test_share=0.2. An interrupted run is gone on with by the same command."
+        "those tested, --set tuning_share=0.2 --set test_share=0.2. The same command goes on with an interrupted run."
     )
 
 
@@ -61,6 +61,11 @@ def _train(args: argparse.Namespace, exams: Any, settings: Any, weights: str, co
     device = choose_device(args.device)
     source = find_encoder(weights, settings)
     console.remark(f"{args.model} on {source.name}, {len(exams.exams)} exams of {len(set(exams.people))} people")
+    if source.module is None and settings.mode == "frozen":
+        console.remark(
+            "the encoder has first weights and stays as it is; give those of medssl pretrain with --weights, or train "
+            "it with --set mode=full"
+        )
     scans = console.follow(load_exams(exams, source.size, cache=args.cache))
     parts = divide_exams(exams, tuning=settings.tuning_share, test=settings.test_share, seed=settings.seed)
     common: dict[str, Any] = {"source": source, "train": parts.train, "tuning": parts.tuning, "device": device}

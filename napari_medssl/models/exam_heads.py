@@ -21,6 +21,31 @@ _STATES, _ATTENTION = 512, 128
 _BLOCKS, _FC = (512, 1024, 1024), 1024  # of the SSLACL classifier (B3-27)
 
 
+class ChannelScale(nn.Module):
+    """(..., D) features with each channel moved and scaled as `fit` found it; at first as they are. No parameters.
+
+    Channels of a frozen encoder differ in size by orders of magnitude, and a linear layer learns those last that are
+    small. Linear evaluations standardise features for that reason (`evaluate.probe`); the documents do not say.
+    """
+
+    centre: Tensor
+    width: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(channels))
+        self.register_buffer("width", torch.ones(channels))
+
+    def fit(self, features: Tensor) -> None:
+        """Make (N, D) features have mean 0 and deviation 1 in each channel; one that is constant stays as it is."""
+        found = features.std(0, correction=0)
+        self.centre = features.mean(0).to(self.centre)
+        self.width = torch.where(found > 1e-8, found, torch.ones_like(found)).to(self.width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.centre) / self.width
+
+
 class MaxHead(nn.Module):
     """Mean over places, largest over slices, one linear layer: the order of slices does not matter.
 
@@ -29,10 +54,11 @@ class MaxHead(nn.Module):
 
     def __init__(self, inputs: int, labels: int) -> None:
         super().__init__()
+        self.scale = ChannelScale(inputs)
         self.out = nn.Linear(inputs, labels)
 
     def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.out(features.mean((3, 4)).amax(1))
+        logits: Tensor = self.out(self.scale(features.mean((3, 4))).amax(1))
         return logits
 
 
@@ -45,6 +71,7 @@ class AttentionHead(nn.Module):
 
     def __init__(self, inputs: int, labels: int) -> None:
         super().__init__()
+        self.scale = ChannelScale(inputs)
         self.content, self.gate = nn.Linear(inputs, _ATTENTION), nn.Linear(inputs, _ATTENTION)
         self.score = nn.Linear(_ATTENTION, 1, bias=False)
         nn.init.zeros_(self.score.weight)
@@ -52,13 +79,13 @@ class AttentionHead(nn.Module):
 
     def attention(self, features: Tensor) -> Tensor:
         """(B, S) how much each slice counts; the sum over slices is 1."""
-        x = features.mean((3, 4))
+        x = self.scale(features.mean((3, 4)))
         scores: Tensor = self.score(self.content(x).tanh() * self.gate(x).sigmoid())
         return scores[..., 0].softmax(1)
 
     def forward(self, features: Tensor) -> Tensor:
         weights = self.attention(features)
-        logits: Tensor = self.out((weights[..., None] * features.mean((3, 4))).sum(1))
+        logits: Tensor = self.out((weights[..., None] * self.scale(features.mean((3, 4)))).sum(1))
         return logits
 
 

@@ -10,7 +10,7 @@ from napari_medssl.models.convlstm import ConvLstm
 from napari_medssl.models.deep_resnet import without_reduction
 from napari_medssl.models.divided_branches import DividedBranches, divide
 from napari_medssl.models.encoder import build_encoder
-from napari_medssl.models.exam_heads import AttentionHead, ConvLstmHead, DivideHead, MaxHead, build_head
+from napari_medssl.models.exam_heads import AttentionHead, ChannelScale, ConvLstmHead, DivideHead, MaxHead, build_head
 from napari_medssl.models.exam_network import ExamNetwork
 from napari_medssl.models.parameters import count_parameters
 from napari_medssl.models.skid import SkidTrunk
@@ -105,6 +105,24 @@ def test_attention_begins_with_the_mean_and_sums_to_one() -> None:
     weights = head.attention(torch.rand(2, 4, 5, 3, 3))
     assert torch.allclose(weights.sum(1), torch.ones(2))
     assert weights.std() > 0
+
+
+def test_channels_of_any_size_are_brought_to_one() -> None:
+    scale, features = (
+        ChannelScale(3),
+        torch.randn(50, 3) * torch.tensor([1e-3, 1.0, 0.0]) + torch.tensor([0.0, 5.0, 2.0]),
+    )
+    assert torch.equal(scale(features), features)
+    scale.fit(features)
+    found = scale(features)
+    assert torch.allclose(found.mean(0), torch.zeros(3), atol=1e-4)
+    assert torch.allclose(found.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-3)
+    assert count_parameters(scale).total == 0
+    head = MaxHead(3, 1)
+    head.scale.fit(features)
+    again = MaxHead(3, 1)
+    again.load_state_dict(head.state_dict())
+    assert torch.equal(again(features.view(1, 50, 3, 1, 1)), head(features.view(1, 50, 3, 1, 1)))
 
 
 def test_the_halves_of_a_network_are_the_network() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ MEASURES = ("auc", "accuracy", "sensitivity", "specificity", "f1", "balanced acc
 """Those that are reported, in their order."""
 
 LEVEL = 0.95
+
+_LEAST = 5  # ours: people of a group from which on it is drawn from by itself
 MEAN = "mean"
 """The row of the mean over labels (of several classes: of all classes together)."""
 
@@ -55,8 +58,9 @@ def judge(
     """Every measure of (N, L) probabilities and answers against (N, L) targets.
 
     Intervals are percentiles 2.5 and 97.5 of a bootstrap over people, all exams of a person together; groups of people
-    with the same labels keep their size, when a person has one of them. A class of several is judged against the rest
-    for AUC, sensitivity and specificity; their `MEAN` is that of `metrics.class_scores`.
+    with the same labels keep their size, when a person has one of them and every group has five people or more (drawn
+    from one or two, always the same would come, and the interval would be too short). A class of several is judged
+    against the rest for AUC, sensitivity and specificity; their `MEAN` is that of `metrics.class_scores`.
     """
 
     def measured(numbers: Array) -> dict[str, dict[str, Measure]]:
@@ -92,10 +96,11 @@ def _measures(
 
 
 def _strata(targets: Array, people: Array) -> Array | None:
-    """The label combination of each exam, when all exams of a person have the same; else None."""
+    """The label combination of each exam, when all exams of a person have the same and none is rare; else None."""
     combination = np.array(["".join(map(str, row)) for row in targets.astype(int)])
-    alike = len(set(zip(people.tolist(), combination.tolist(), strict=True))) == len(np.unique(people))
-    return combination if alike else None
+    pairs = set(zip(people.tolist(), combination.tolist(), strict=True))
+    counts = Counter(group for _, group in pairs)
+    return combination if len(pairs) == len(np.unique(people)) and min(counts.values()) >= _LEAST else None
 
 
 def headline(judgement: Judgement) -> Judged:

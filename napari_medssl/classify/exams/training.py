@@ -21,6 +21,7 @@ from napari_medssl.classify.exams.settings import ExamSettings
 from napari_medssl.classify.table import LabelKind
 from napari_medssl.evaluate.fit import apply_phase
 from napari_medssl.evaluate.phases import encoder_stages, phase_at
+from napari_medssl.models.exam_heads import ChannelScale
 from napari_medssl.models.exam_network import ExamNetwork
 from napari_medssl.pretext.scan import Scan, to_float
 from napari_medssl.progress import Progress, Steps
@@ -69,6 +70,8 @@ def train_steps(
     """
     run = _Run(network.to(device), training, settings, device)
     done = run.resume(state)
+    if not done:
+        yield from run.fit_scale()
     losses: list[float] = []
     try:
         for step in range(done, run.steps):
@@ -106,6 +109,17 @@ class _Run:
             return 0
         found = resume_run(state, self._facts(), model=self.network, optimiser=self.optimiser)
         return 0 if found is None else found.step
+
+    def fit_scale(self) -> Steps[None]:
+        """Bring a frozen encoder's channels to one size, where the head asks for it."""
+        scale = getattr(self.network.head, "scale", None)
+        if self.kept is None or not isinstance(scale, ChannelScale):
+            return
+        found = []
+        for n, scan in enumerate(self.training.scans):
+            features = yield from self.kept.of(n, np.arange(len(scan.image)))
+            found.append(features.mean((2, 3)))
+        scale.fit(torch.cat(found))
 
     def save(self, state: Path, done: int) -> None:
         save_run(state, RunState(done, 0.0, self._facts(), {}), model=self.network, optimiser=self.optimiser)
