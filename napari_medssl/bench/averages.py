@@ -67,7 +67,8 @@ class Comparison:
     """Mean of differences on the same organs, scans and labelled slices.
 
     measure: name. value: of the first less the second. organ: 0 for the mean over organs. verdict: "ahead" or "behind"
-    (in the mean), with "surely" before it when the interval leaves out 0. Higher counts as better.
+    (in the mean), with "surely" before it when the interval over subjects leaves out 0: that of one scan's slices says
+    nothing about another scan. Higher counts as better.
     """
 
     first: str
@@ -79,7 +80,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """Where the first stands."""
-        mean, interval = self.value.mean, self.value.interval
+        mean, interval = self.value.mean, self.value.over_both or self.value.over_subjects
         if mean is None or mean == 0:
             return "" if mean is None else "even"
         sure = interval is not None and (interval.low > 0 or interval.high < 0)

@@ -87,7 +87,7 @@ def _print_differences(
     console.table(("against", "organ", "", "medssl", "it", "difference", "95 %"), rows, left=3)
     behind = [c for c in differences if "behind" in c.verdict]
     if behind:
-        console.say("< medssl is behind; << the interval leaves out 0")
+        console.say("< medssl is behind; << and the interval over subjects leaves out 0")
 
 
 def _print_curve(counts: Sequence[int], found: Sequence[Line], gained: Sequence[Comparison], console: Console) -> None:

@@ -125,6 +125,12 @@ def test_differences_are_of_the_same_labels():
     alone = against([score("a", 1, 0.5), score("a", 1, 0.5, method="copy")], crossed=False)
     assert alone[0].verdict == "even"
     assert against([], crossed=False) == []
+    slices = [
+        dataclasses.replace(score("a", 1, v, method=m), choice=c)
+        for c in range(3)
+        for m, v in (("medssl", 0.9), ("copy", 0.2))
+    ]
+    assert against(slices, crossed=False)[0].verdict == "ahead", "one scan is no proof"
 
 
 def test_gain_of_slices_is_from_one_number_to_the_next():
