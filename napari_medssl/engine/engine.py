@@ -252,6 +252,10 @@ class _Job:
         return self._on(self.policy).propagator
 
     @property
+    def reviser(self) -> nn.Module | None:
+        return self._on(self.policy).reviser
+
+    @property
     def encoder_name(self) -> str:
         return self._on(self.policy).encoder_name
 

@@ -67,6 +67,7 @@ def weights_facts(models: LoadedModels, *, name: str) -> dict[str, Any]:
         "licence": licence,
         "encoder": models.encoder_name,
         "propagator": models.propagator is not None,
+        "reviser": models.reviser is not None,
     }
 
 

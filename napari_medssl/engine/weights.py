@@ -71,7 +71,7 @@ class LoadedModels:
     """Modules ready to run on one device; shared by every engine that asks for the same weights and device.
 
     sha256: of the weights file, or of the encoder's construction when there is no file.
-    encoder, propagator: in eval mode, without gradients; a bundle may hold no propagator.
+    encoder, propagator, reviser: in eval mode, without gradients; a bundle may hold the encoder alone.
     """
 
     sha256: str
@@ -79,11 +79,12 @@ class LoadedModels:
     encoder: nn.Module
     propagator: nn.Module | None
     card: dict[str, Any] = field(default_factory=dict)
+    reviser: nn.Module | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of all parameters and buffers."""
-        found = [m for m in (self.encoder, self.propagator) if m is not None]
+        found = [m for m in (self.encoder, self.propagator, self.reviser) if m is not None]
         return sum(t.numel() * t.element_size() for m in found for t in (*m.parameters(), *m.buffers()))
 
 
@@ -147,7 +148,7 @@ def models_on(models: LoadedModels, policy: DevicePolicy) -> LoadedModels:
 
 
 def _place(loaded: LoadedModels, policy: DevicePolicy) -> LoadedModels:
-    for module in (loaded.encoder, loaded.propagator):
+    for module in (loaded.encoder, loaded.propagator, loaded.reviser):
         if module is not None:
             policy.place(module.eval().requires_grad_(False))
     _shared[loaded.sha256, str(policy.device)] = loaded
@@ -171,13 +172,14 @@ def _training_free() -> LoadedModels:
 def _from_bundle(name: str, bundle: Bundle) -> LoadedModels:
     if "encoder" not in bundle.modules:
         raise WeightsError(f"the weights {name!r} hold no encoder, only: {', '.join(bundle.modules) or 'nothing'}")
-    built = {role: _restore(bundle, role) for role in ("encoder", "propagator") if role in bundle.modules}
+    built = {role: _restore(bundle, role) for role in ("encoder", "propagator", "reviser") if role in bundle.modules}
     return LoadedModels(
         bundle.sha256,
         bundle.modules["encoder"]["name"],
         built["encoder"],
         built.get("propagator"),
         bundle.card,
+        built.get("reviser"),
     )
 
 
@@ -195,7 +197,7 @@ def _restore(bundle: Bundle, role: str) -> nn.Module:
 
 def _build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
     try:
-        if role == "propagator":
+        if role in ("propagator", "reviser"):
             from napari_medssl.models.propagator import build_propagator  # loads MONAI: only when there is one
 
             return build_propagator(name, **config)

@@ -23,6 +23,9 @@ class Models(Protocol):
     def propagator(self) -> nn.Module | None: ...
 
     @property
+    def reviser(self) -> nn.Module | None: ...
+
+    @property
     def weights_hash(self) -> str: ...
 
     @property

@@ -156,10 +156,10 @@ def _within(
 
 
 def _learned(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[Maps]:
-    """Carried, checked by a random walker, and revised by a network that can be guided."""
+    """Carried, checked by a random walker, and revised where the weights hold a reviser."""
     maps = yield from _carry(run, anchors, keep_way=True)
     yield from second_opinion(run.query, maps, anchors, limits=run.limits, share=run.settings.walker_share)
-    if getattr(run.models.propagator, "guided", False):
+    if run.models.reviser is not None:
         for _ in range(run.settings.revisions):
             revised = yield from _carry(run, anchors, keep_way=True, guides=maps)
             for organ, found in revised.items():
@@ -175,7 +175,7 @@ def _carry(
     keep_way: bool = False,
     guides: Mapping[int, np.ndarray] | None = None,
 ) -> Steps[Maps]:
-    network = run.models.propagator
+    network = run.models.propagator if guides is None else run.models.reviser
     if network is None:
         raise SettingsError("these weights hold no propagator")
     return (

@@ -114,7 +114,7 @@ def test_trains_saves_and_loads(method: Method, tmp_path: Path) -> None:
     for name in whole.tensors:
         assert torch.equal(whole.tensors[name], parts.tensors[name]), name
     for role, facts in whole.modules.items():
-        if role == "propagator":
+        if role in ("propagator", "reviser"):
             continue
         build = build_encoder3d if role == "encoder3d" else build_encoder
         load_module(build(facts["name"], **facts["config"]), whole.state(role), role)

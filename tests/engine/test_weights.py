@@ -137,16 +137,23 @@ def test_weights_for_another_architecture_are_explained(weights: Path, modules: 
         load_models(resolve_weights(rewritten(weights, modules=modules)), CPU)
 
 
-def test_bundle_with_a_propagator_brings_it(tmp_path: Path) -> None:
+def test_bundle_with_a_propagator_and_a_reviser_brings_them(tmp_path: Path) -> None:
     from napari_medssl.models.propagator import CropPropagator
 
     path = write_weights(tmp_path / "both.safetensors")
     bundle = load_bundle(path)
     network = CropPropagator(features=(8, 8, 8, 8, 8, 8), crop_size=32)
     tensors = {**bundle.tensors, **{f"propagator.{k}": v for k, v in network.state_dict().items()}}
+    reviser = CropPropagator(features=(8, 8, 8, 8, 8, 8), crop_size=48, guided=True)
+    tensors |= {f"reviser.{k}": v for k, v in reviser.state_dict().items()}
     modules = {**bundle.modules, "propagator": {"name": "crop-unet", "config": network.config}}
+    modules["reviser"] = {"name": "crop-unet", "config": reviser.config}
     save_bundle(path, Bundle(modules, tensors))
     models = load_models(resolve_weights(path), CPU)
+    assert isinstance(models.reviser, CropPropagator)
+    assert models.reviser.guided
+    assert models.reviser.crop_size == 48
+    assert models.nbytes > sum(p.numel() * 4 for m in (models.encoder, network, reviser) for p in m.parameters()) - 1
     assert isinstance(models.propagator, CropPropagator)
     assert models.propagator.crop_size == 32
     assert models.propagator is not load_models(resolve_weights(path), CPU).encoder

@@ -35,6 +35,7 @@ class MadeModels:
     """What the segmenter asks an engine for: training-free features and a propagator made by hand."""
 
     propagator: nn.Module | None = field(default_factory=BrightnessPropagator)
+    reviser: nn.Module | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     weights_hash: str = "made by hand"
     tracks: TrackStore = field(default_factory=TrackStore)

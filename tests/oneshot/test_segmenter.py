@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from napari_medssl.errors import SettingsError, SupportError
 from napari_medssl.io import read, write_segmentation
@@ -405,3 +406,32 @@ def test_a_quadrant_mask_keeps_an_organ_on_its_side(models: Any, two_organs: Cal
         found = segment(models, query, support, settings=settings).labels.data == 1
         others = np.arange(len(truth)) != 7  # the painted slice stays as it is
         assert (found[others] & first[others]).any() == kept
+
+
+class Doubter(torch.nn.Module):
+    """A reviser that keeps of the first answer what lies in the upper half of its crop."""
+
+    crop_size, guided = 48, True
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        assert inputs.shape[1] == 12
+        kept = inputs[:, 9].clone()
+        kept[:, 24:] = -1
+        return 8 * kept
+
+
+def test_the_reviser_sees_the_first_answer_and_its_own_counts_half(models: Any, two_organs: Callable[..., Any]) -> None:
+    query, truth = two_organs()
+    support = [Support(query, only(truth, [7]))]
+    first = segment(models, query, support, settings=SegmentSettings(refine="")).probability[1]
+    models.reviser = Doubter()
+    revised = segment(models, query, support, settings=SegmentSettings(refine="")).probability[1]
+    np.testing.assert_array_equal(revised[7], first[7])  # what is labelled stays
+    sure = first.astype(np.float32) > 0.95
+    sure[7] = False
+    halved = revised[sure].astype(np.float32)
+    assert halved.size > 50
+    assert (np.abs(halved - first[sure].astype(np.float32)) < 0.05).mean() > 0.2  # confirmed
+    assert (np.abs(halved - first[sure].astype(np.float32) / 2) < 0.05).mean() > 0.2  # doubted
+    untouched = segment(models, query, support, settings=SegmentSettings(refine="", revisions=0)).probability[1]
+    np.testing.assert_array_equal(untouched, first)

@@ -32,11 +32,12 @@ class GuideSettings:
     pool: int = setting(1600, "Rehearsed segmentations to draw walks from.", ge=1)
     walker_share: float = setting(0.85, "Largest weight of the random walker in a first answer.", ge=0, le=1)
     blank: float = setting(0.25, "Share of walks without a guide.", ge=0, le=1)
-    answer_start: float = setting(0.25, "Share of walks that start with the first answer's mask.", ge=0, le=1)
-    far_start: float = setting(0.3, "Share of walks that start with the mask of a slice some way off.", ge=0, le=1)
-    swollen_start: float = setting(0.25, "Share of walks that start with a mask much too large or small.", ge=0, le=1)
-    gain_share: float = setting(0.3, "Share of walks whose slices differ in brightness.", ge=0, le=1)
-    shift_share: float = setting(0.2, "Share of walks whose slices are shifted against each other.", ge=0, le=1)
+    answer_start: float = setting(0.2, "Share of walks that start with the first answer's mask.", ge=0, le=1)
+    far_start: float = setting(0.2, "Share of walks that start with the mask of a slice some way off.", ge=0, le=1)
+    swollen_start: float = setting(0.1, "Share of walks that start with a mask much too large or small.", ge=0, le=1)
+    larger_share: float = setting(0.4, "Share of walks for which the larger of two organs is taken.", ge=0, le=1)
+    gain_share: float = setting(0.07, "Share of walks whose slices differ in brightness.", ge=0, le=1)
+    shift_share: float = setting(0.1, "Share of walks whose slices are shifted against each other.", ge=0, le=1)
     step_mm: float = setting(2.5, "Distance of two slices of a walk, or that of the scan's own if larger.", ge=0.1)
 
 
@@ -52,7 +53,7 @@ class GuidedWalks:
 
     def draw(self, scans: Sequence[Scan], rng: np.random.Generator) -> Example:
         """One walk. Raises FormatError when nothing can be followed from one slice to the next."""
-        rehearsal = self._rehearsals.get(scans, int(rng.integers(self._settings.pool)))
+        rehearsal = self._pick(scans, rng)
         mm, direction = rehearsal.spacing_mm[0], int(rng.choice([-1, 1]))
         stride = max(1, round(float(rng.uniform(0.7, 1.3)) * self._settings.step_mm / mm))
         zs = np.flatnonzero(rehearsal.truth.any((1, 2)))
@@ -67,6 +68,13 @@ class GuidedWalks:
     def prepare(self, batch: Example) -> Example:
         """The batch as it is."""
         return batch
+
+    def _pick(self, scans: Sequence[Scan], rng: np.random.Generator) -> Rehearsal:
+        """Mostly small organs are labelled; large ones, which users ask for more, would hardly be practised."""
+        first = self._rehearsals.get(scans, int(rng.integers(self._settings.pool)))
+        if rng.random() >= self._settings.larger_share:
+            return first
+        return max(first, self._rehearsals.get(scans, int(rng.integers(self._settings.pool))), key=_labelled_mm2)
 
     def _carried(
         self, rehearsal: Rehearsal, start: int, carried: int, rng: np.random.Generator
@@ -118,10 +126,15 @@ class GuidedWalks:
         return swollen(mask, rng) if rng.random() < self._settings.swollen_start else damaged(mask, rng)
 
 
+def _labelled_mm2(rehearsal: Rehearsal) -> float:
+    _, y_mm, x_mm = rehearsal.spacing_mm
+    return float(rehearsal.truth[rehearsal.support].sum()) * y_mm * x_mm
+
+
 def swollen(mask: Tensor, rng: np.random.Generator) -> Tensor:
     """A (S, S) mask much too large or too small, and in the wrong place."""
     k = int(rng.choice([9, 13, 17]))
-    grow = rng.random() < 0.6
+    grow = rng.random() < 0.5
     pooled = F.max_pool2d((mask if grow else 1 - mask)[None, None], k, 1, k // 2)[0, 0]
     return torch.roll(pooled if grow else 1 - pooled, [int(v) for v in rng.integers(-10, 11, 2)], (0, 1))
 

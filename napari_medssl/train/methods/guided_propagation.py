@@ -32,15 +32,15 @@ class GuidedPropagationSettings:
     propagator: str = setting("crop-unet", "Propagator by name, when there is none to start from.")
     propagator_options: str = setting("{}", 'Its arguments as JSON, such as {"crop_size": 96}.', advanced=True)
     spacing_mm: float = setting(0.0, "Voxel size the scans are brought to; 0: their own.", ge=0.0, le=20.0)
-    walks: WalkSettings = field(default_factory=lambda: WalkSettings(supervoxel_share=0.2))
+    walks: WalkSettings = field(default_factory=lambda: WalkSettings(steps=4, supervoxel_share=0.2))
     guides: GuideSettings = field(default_factory=GuideSettings)
     run: RunSettings = field(
         default_factory=lambda: RunSettings(
             steps=5500,
-            batch=8,
+            batch=6,
             validation_share=0.0,
             monitor_every=0,
-            optim=OptimSettings(learning_rate=8e-4, schedule="cosine", warmup=0.02, clip_norm=1.0),
+            optim=OptimSettings(learning_rate=4e-4, schedule="cosine", warmup=0.02, clip_norm=1.0),
         )
     )
 
@@ -60,7 +60,7 @@ def build(settings: GuidedPropagationSettings) -> Recipe:
     walks = Rehearsals(settings.walks, first, seed=settings.run.seed, share=settings.guides.walker_share)
     task = GuidedWalks(settings.guides, walks, steps=settings.walks.steps, crop_size=network.crop_size)
     objective = MaskWalk(network.train().to(memory_format=torch.channels_last))
-    return Recipe(task, objective, name, role="propagator", facts=facts)
+    return Recipe(task, objective, name, role="reviser", facts=facts)
 
 
 def widened(first: nn.Module, network: Any) -> Any:
@@ -104,7 +104,7 @@ SMALL = GuidedPropagationSettings(
 add_method(
     Method(
         name="guided-propagation",
-        line="as propagation, but it also learns to revise a first answer; gives the propagator of the default weights",
+        line="as propagation, but guided by a first answer; gives the reviser of the one-shot segmentation",
         source="ours; default weights; after Sli2Vol (Yeung et al. 2021)",
         family="episodes",
         dims=2,

@@ -25,6 +25,7 @@ PLAIN = {
     "answer_start": 0.0,
     "far_start": 0.0,
     "swollen_start": 0.0,
+    "larger_share": 0.0,
     "gain_share": 0.0,
     "shift_share": 0.0,
 }
