@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from napari_medssl.cli import classify_evaluate, classify_predict, classify_slices, classify_train
+from napari_medssl.cli import classify_evaluate, classify_explain, classify_predict, classify_slices, classify_train
 
 if TYPE_CHECKING:
     from napari_medssl.cli.console import Console
 
 _PARTS = {
     "train": classify_train, "predict": classify_predict, "evaluate": classify_evaluate, "slices": classify_slices,
+    "explain": classify_explain,
 }  # fmt: skip
 """Work to the module that does it, with LINE, `configure(parser)` and `run(args, console)`."""
 

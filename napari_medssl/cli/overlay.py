@@ -56,8 +56,8 @@ def overlay(
     shown = labels.data if truth is None else (labels.data != 0) | np.isin(truth, [o.value for o in labels.labels])
     for z in _choose(shown, n_slices):
         cell = _slice(to_unit(scan.data[z], limits), labels, z, None if truth is None else truth[z])
-        cells.append(_fit(cell, scan.spacing_mm[1:]))
-        _write_on(cells[-1], scan, z, labelled=z in given)
+        cells.append(fit_millimetres(cell, scan.spacing_mm[1:]))
+        write_sides(cells[-1], scan, z, labelled=z in given)
     return _sheet(cells, labels, truth=truth is not None)
 
 
@@ -82,7 +82,7 @@ def _slice(grey: np.ndarray, labels: Volume, z: int, truth: np.ndarray | None) -
     return Image.fromarray(rgb.clip(0, 255).astype(np.uint8))
 
 
-def _fit(picture: Image.Image, spacing_mm: tuple[float, float]) -> Image.Image:
+def fit_millimetres(picture: Image.Image, spacing_mm: tuple[float, float]) -> Image.Image:
     """Resized so that a millimetre is as long down as across."""
     height, width = picture.height * spacing_mm[0], picture.width * spacing_mm[1]
     scale = _CELL / max(height, width)
@@ -90,7 +90,8 @@ def _fit(picture: Image.Image, spacing_mm: tuple[float, float]) -> Image.Image:
     return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR)
 
 
-def _write_on(picture: Image.Image, scan: Volume, z: int, *, labelled: bool) -> None:
+def write_sides(picture: Image.Image, scan: Volume, z: int, *, labelled: bool = False) -> None:
+    """Write the number of the slice and the letters of the patient's sides on its picture, in place."""
     draw = ImageDraw.Draw(picture)
     _, (top, bottom), (left, right) = axis_ends(scan)
     width, height = picture.size

@@ -9,7 +9,7 @@ from napari_medssl.classify.explain.occlusion import occlusion_map
 from napari_medssl.classify.explain.sanity import Sanity, explain_sanity, explain_sanity_steps
 from napari_medssl.classify.explain.settings import ExplainSettings
 from napari_medssl.classify.explain.shown import Shown, as_bag, framed_slices, given_slices, resampled_box
-from napari_medssl.classify.explain.slice_head import explain_head_steps, head_network
+from napari_medssl.classify.explain.slice_head import check_head_steps, explain_head_steps, head_network
 
 __all__ = [
     "ExplainSettings",
@@ -20,6 +20,7 @@ __all__ = [
     "activation_maps",
     "as_bag",
     "attention_volume",
+    "check_head_steps",
     "default_layer",
     "exam_attention",
     "explain",

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_medssl.classify.explain.explain import Explanation, explain_steps
+from napari_medssl.classify.explain.faithfulness import Faithfulness, faithfulness_steps
+from napari_medssl.classify.explain.sanity import Sanity, explain_sanity_steps
 from napari_medssl.classify.explain.settings import ExplainSettings
 from napari_medssl.classify.explain.shown import Shown, framed_slices
 from napari_medssl.classify.slices.bags import LARGER, BagScorer
@@ -67,6 +69,28 @@ def explain_head_steps(
 
     found: Explanation = yield from engine.lend_encoder(work)
     found.report["head"] = {"kind": head.name, "encoder": str(head.encoder)}
+    return found
+
+
+def check_head_steps(
+    engine: LendingEngine, head: SliceHead, volume: Volume, name: str, slices: Sequence[int], *,
+    settings: ExplainSettings | None = None,
+) -> Steps[tuple[Sanity, Faithfulness]]:  # fmt: skip
+    """How far the evidence for a class in some slices, which should show it, can be believed.
+
+    Some hundred passes per slice. Raises as `explain_head_steps`.
+    """
+    target = class_number(head, name)
+    vectors = yield from slice_vectors_steps(engine, volume)
+
+    def work(encoder: Any) -> Steps[tuple[Sanity, Faithfulness]]:
+        model, shown = head_network(encoder, head, volume, vectors, encoding=engine.encoding, slices=slices)
+        sanity = yield from explain_sanity_steps(model, shown, target=target, settings=settings)
+        one_of = head.kind == "one"
+        curves = yield from faithfulness_steps(model, shown, target=target, settings=settings, one_of=one_of)
+        return sanity, curves
+
+    found: tuple[Sanity, Faithfulness] = yield from engine.lend_encoder(work)
     return found
 
 
