@@ -73,7 +73,7 @@ def test_spread_is_zero_where_all_slices_are_seen(planted, learned) -> None:
 def test_a_missing_plane_leaves_the_vote_to_the_other(planted, learned) -> None:
     _, scans = planted
     model, parts = learned
-    n = int(parts.test[0])
+    n = next(int(n) for n in parts.test if scans["sagittal"][n] is not None)
     score = finish(model.score_steps({"sagittal": scans["sagittal"][n]}, device=CPU))
     assert list(score.planes) == ["sagittal"]
     assert score.weights["sagittal"].tolist() == [1.0]
@@ -194,6 +194,17 @@ def test_cross_validation_judges_everybody_once_beside_baselines(planted) -> Non
     assert judged.by_label["ring"]["auc"].interval.level == 0.95
     assert all(0 <= p <= 1 for p in rows[0].probability.ravel())
     assert rows[-1].judgement.by_label["ring"]["auc"].measure.value == pytest.approx(0.5, abs=0.05)
+
+
+def test_features_without_weights_serve_a_frozen_head(planted) -> None:
+    exams, scans = planted
+    settings = replace(TINY, mode="frozen", size=32, epochs=2)
+    source, numbers = find_encoder("none", settings), np.arange(6)
+    one = {"coronal": scans["coronal"]}
+    model = finish(learn_steps(exams, one, settings, source=source, train=numbers, tuning=numbers[:0], device=CPU))
+    assert np.isfinite(finish(score_all(model, one, numbers, device=CPU))[0].probability).all()
+    with pytest.raises(SettingsError, match="no weights to train"):
+        build_network(source, replace(settings, mode="full"), 1, seed=0)
 
 
 def test_divide_needs_its_branches_and_an_encoder_of_slices(planted) -> None:
