@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_medssl.widgets._layers import mark, role_of
+from napari_medssl.widgets._layers import KEY, facts_of, mark, role_of
 from napari_medssl.widgets._support import transform_of
 
 if TYPE_CHECKING:
@@ -20,13 +20,16 @@ def show_evidence(viewer: ViewerModel, image: Image, found: Explanation, name: s
     """The evidence for a class, glowing over the scan; a map of the same class and scan is replaced."""
     from napari.layers import Image
 
+    # Known from the start: a layer without a role would be taken for a scan by whoever lists scans.
+    facts = {"role": ROLE, "of": image.unique_id, "class": name, "report": found.report}
     layer = next(
         (x for x in viewer.layers if isinstance(x, Image) and role_of(x) == (ROLE, image.unique_id)
-         and x.metadata.get("class") == name), None,
+         and facts_of(x).get("class") == name), None,
     )  # fmt: skip
     if layer is not None:
         layer.data = found.evidence.data
         layer.visible = True
+        mark(layer, **facts)
     else:
         active = viewer.layers.selection.active
         layer = viewer.add_image(
@@ -36,9 +39,8 @@ def show_evidence(viewer: ViewerModel, image: Image, found: Explanation, name: s
             blending="additive",
             contrast_limits=(0.0, 1.0),
             opacity=0.6,
-            metadata={"class": name},
+            metadata={KEY: facts},
             **transform_of(image),
         )
         viewer.layers.selection.active = active
-    mark(layer, role=ROLE, of=image.unique_id, report=found.report)
     return layer

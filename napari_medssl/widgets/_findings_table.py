@@ -82,6 +82,7 @@ class Worklist(QTableWidget):
         self._rows: tuple[WorkRow, ...] = ()
         self.setToolTip("Double-click a scan to show it; the scores are of the scan as a whole")
         _plain(self)
+        self.setTextElideMode(Qt.TextElideMode.ElideLeft)  # names of a study differ at their ends
         self.cellDoubleClicked.connect(lambda row, _: self.opened.emit(row))
         self.show_rows((), ())
 
@@ -93,7 +94,7 @@ class Worklist(QTableWidget):
     def show_rows(self, rows: Sequence[WorkRow], classes: Sequence[str]) -> None:
         """Show these scans, with a column per class."""
         self._rows = tuple(rows)
-        head = ("Scan", "Marked", *classes, "Findings")
+        head = ("Scan", "Marks", *classes, "Found")
         self.setColumnCount(len(head))
         self.setHorizontalHeaderLabels(head)
         self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
@@ -103,7 +104,9 @@ class Worklist(QTableWidget):
             found = "–" if row.scores is None else str(row.findings)
             for column, text in enumerate((row.name, str(row.marked), *scores, found)):
                 item = _cell(text)
-                if column:
+                if column == 0:
+                    item.setToolTip(text)
+                else:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.setItem(at, column, item)
         _fit(self, least=2, most=8)

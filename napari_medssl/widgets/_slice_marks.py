@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_medssl.labels import PALETTE
-from napari_medssl.widgets._layers import facts_of, mark, role_of
+from napari_medssl.widgets._layers import KEY, facts_of, mark, role_of
 from napari_medssl.widgets._support import transform_of
 
 if TYPE_CHECKING:
@@ -103,9 +103,8 @@ def _add_layer(viewer: ViewerModel, image: Image) -> Points:
         text={"string": "{class}", "size": 11, "anchor": "upper_left", "color": "white", "translation": [0, 0, 8]},
         size=max(3.0, min(image.data.shape[-2:]) / 40),
         border_width=0,
-        metadata={},
+        metadata={KEY: {"role": ROLE, "of": image.unique_id}},
         **transform_of(image),
     )
-    mark(layer, role=ROLE, of=image.unique_id)
     viewer.layers.selection.active = active
     return layer

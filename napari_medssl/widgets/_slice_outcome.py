@@ -60,10 +60,9 @@ class SliceOutcome(QObject):
         scores = {key: found for key, found in outcome.scores.items() if key in live}
         self.outcome = Outcome(outcome.head, scores, outcome.notes)
         card = outcome.head.card
-        learned = f"{card.get('marked_slices', 0)} slices of {card.get('marked_scans', 0)} scans"
-        if card.get("marked_exams"):
-            learned = f"{card['marked_exams']} exams"
-        notes = "".join(f"\n{note}." for note in outcome.head.notes)
+        scans = card.get("marked_scans", 0)
+        learned = f"{card.get('marked_slices', 0)} slices of {scans} scan{'' if scans == 1 else 's'}"
+        notes = "".join(f"\n{note[:1].upper()}{note[1:]}." for note in outcome.head.notes)
         names = ", ".join(outcome.head.classes)
         self._panel.learned_text.setText(f"Learned {names} from {learned} in {card.get('seconds', 0):.1f} s.{notes}")
 

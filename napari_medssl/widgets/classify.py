@@ -16,6 +16,7 @@ from napari_medssl.widgets._engine import EngineHandle, engine_for
 from napari_medssl.widgets._notify import tell, tell_error, tell_notes
 from napari_medssl.widgets._options import is_scan
 from napari_medssl.widgets._scan import Scan, scan_of
+from napari_medssl.widgets._shown import show_only
 from napari_medssl.widgets._slice_marking import Marking, is_usable
 from napari_medssl.widgets._slice_marks import is_saved_marks
 from napari_medssl.widgets._slice_outcome import SliceOutcome
@@ -224,8 +225,7 @@ class SliceClassificationWidget(DockedWidget):
         images = self.images
         if row >= len(images):
             return
-        for image in images:
-            image.visible = image is images[row]
+        show_only(self.viewer, images[row], images)
         self.viewer.layers.selection.active = images[row]
         self.panel.image.choose(images[row])
         if self.panel.findings.rows:

@@ -107,10 +107,13 @@ def test_mark_learn_look(dock: SliceClassificationWidget, scans: list[Image], le
         ("person 0", 7, 1),
         ("person 1", 0, 1),
     ]
-    assert "Learned finding from 7 slices of 1 scans" in dock.panel.learned_text.text()
+    assert "Learned finding from 7 slices of 1 scan in" in dock.panel.learned_text.text()
     dock.panel.worklist.opened.emit(1)
     assert dock.image is scans[1]
     assert not scans[0].visible
+    layer = marks_layer(dock.viewer, scans[0])
+    assert layer is not None
+    assert not layer.visible  # its names would stand over the other scan
     assert 3 <= dock.current_slice() <= 6
     assert told == []
 
