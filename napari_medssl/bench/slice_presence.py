@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_medssl.bench.slice_scans import BY_HAND, FIRST, TRAINED, KnownScan, known_scans_steps
+from napari_medssl.bench.slice_scans import BY_HAND, FIRST, TRAINED, KnownScan, engines_of, known_scans_steps
 from napari_medssl.classify.slices.learn import learn_slices
 from napari_medssl.classify.slices.marks import several_classes
 from napari_medssl.classify.slices.settings import LearnSettings
@@ -75,41 +75,47 @@ def presence_steps(
     weights: str | Path = "default",
     device: str = "auto",
     only: Sequence[str] = (),
+    held_out: Sequence[str] = (),
 ) -> Steps[list[PresenceRow]]:
     """Every row for every folder of labelled scans, and across all pairs of folders.
 
     The truth of a slice: an organ covers at least 25 mm2 of it (`evaluate.presence`). AUC is over all slices of all
     people who were not learned from. "Ten slices": ten even slices of a scan are marked, tested on its others.
 
+    held_out: beginnings of names of scans that the weights never saw; where a folder has some, only these are tested.
+
     Raises FormatError when a folder holds no labelled scan, or fewer people than are to be labelled and tested.
     """
     rows: list[PresenceRow] = []
     sets: dict[str, list[KnownScan]] = {}
-    for folder in folders:
-        cases = cases_of(folder, only=only, labelled=True)
-        scans = yield from known_scans_steps(
-            cases, weights=weights, device=device, slices_per_scan=settings.slices_per_scan, seed=settings.seed
-        )
-        sets[folder.name] = scans
-        rows += yield from _people_rows(folder.name, scans, settings)
-        rows += yield from _ten_rows(folder.name, scans, settings)
+    folders_cases = [(folder.name, cases_of(folder, only=only, labelled=True)) for folder in folders]
+    with engines_of(weights, device, seed=settings.seed) as engines:
+        for name, cases in folders_cases:
+            sets[name] = yield from known_scans_steps(cases, engines, slices_per_scan=settings.slices_per_scan)
+    for name, cases in folders_cases:
+        rows += yield from _people_rows(name, sets[name], settings, held_out)
+        rows += yield from _ten_rows(name, _tested(sets[name], held_out), settings)
         if settings.scratch:
-            rows += yield from _scratch_rows(folder.name, cases, settings, weights, device)
-    rows += yield from _across_rows(sets, settings)
+            rows += yield from _scratch_rows(name, cases, settings, weights, device, held_out)
+    rows += yield from _across_rows(sets, settings, held_out)
     return rows
 
 
-def _people_rows(data: str, scans: Sequence[KnownScan], settings: PresenceSettings) -> Steps[list[PresenceRow]]:
+def _people_rows(
+    data: str, scans: Sequence[KnownScan], settings: PresenceSettings, held_out: Sequence[str]
+) -> Steps[list[PresenceRow]]:
     rows = []
+    tested = _tested(scans, held_out)
+    pool = scans if tested == list(scans) else [s for s in scans if s not in tested]
     sources = [(s, known) for s in scans[0].vectors for known in ((True, False) if s == TRAINED else (True,))]
     for n, (source, worklist) in enumerate(sources):
         for count in settings.subjects:
             yield Progress(n, len(sources), f"learning on {data}", f"{source}, {count} people")
             results, seconds = [], []
             for repeat in range(settings.repeats):
-                chosen = _people(scans, count, settings.seed + repeat)
-                learn_from = [s for s in scans if s.person in chosen]
-                test = [s for s in scans if s.person not in chosen]
+                chosen = _people(pool, count, settings.seed + repeat, all_tested=tested == list(scans))
+                learn_from = [s for s in pool if s.person in chosen]
+                test = [s for s in tested if s.person not in chosen]
                 start = time.perf_counter()
                 results.append(_aucs(learn_from, test, source, settings, worklist=worklist))
                 seconds.append(time.perf_counter() - start)
@@ -133,7 +139,9 @@ def _ten_rows(data: str, scans: Sequence[KnownScan], settings: PresenceSettings)
     return rows
 
 
-def _across_rows(sets: dict[str, list[KnownScan]], settings: PresenceSettings) -> Steps[list[PresenceRow]]:
+def _across_rows(
+    sets: dict[str, list[KnownScan]], settings: PresenceSettings, held_out: Sequence[str]
+) -> Steps[list[PresenceRow]]:
     """Learned on all scans of one folder, tested on another, for the organs both name."""
     rows = []
     for learned in sets:
@@ -143,14 +151,15 @@ def _across_rows(sets: dict[str, list[KnownScan]], settings: PresenceSettings) -
             for source in sets[learned][0].vectors:
                 yield Progress(0, 0, "across data sets", f"{learned} to {tested}, {source}")
                 start = time.perf_counter()
-                found = _aucs(sets[learned], sets[tested], source, settings, worklist=True)
+                found = _aucs(sets[learned], _tested(sets[tested], held_out), source, settings, worklist=True)
                 rows.append(_row("across", tested, source, learned, [found], [time.perf_counter() - start]))
     return [r for r in rows if r.organs]
 
 
 def _scratch_rows(
-    data: str, cases: Sequence[Case], settings: PresenceSettings, weights: str | Path, device: str
-) -> Steps[list[PresenceRow]]:
+    data: str, cases: Sequence[Case], settings: PresenceSettings, weights: str | Path, device: str,
+    held_out: Sequence[str],
+) -> Steps[list[PresenceRow]]:  # fmt: skip
     """The same architecture with first weights, all of it trained on the labelled slices; one choice of people."""
     policy = policy_for(choose_device(device))
     candidate: Candidate = load_candidate(weights, policy, size=settings.scratch_size)
@@ -163,9 +172,10 @@ def _scratch_rows(
     rows = []
     for people in settings.subjects:
         rng = np.random.default_rng(settings.seed)
-        chosen = rng.permutation(np.unique(examples.subjects))[:people]
+        kept = np.array([s.name.startswith(tuple(held_out)) if held_out else False for s in scans])[examples.scan]
+        chosen = rng.permutation(np.unique(examples.subjects[~kept]))[:people]
         train = np.flatnonzero(np.isin(examples.subjects, chosen))
-        test = np.flatnonzero(~np.isin(examples.subjects, chosen))
+        test = np.flatnonzero(kept if kept.any() else ~np.isin(examples.subjects, chosen))
         start = time.perf_counter()
         found = yield from finetune_steps(
             candidate, scans, examples, train=train, test=test, settings=fit, seed=settings.seed,
@@ -217,9 +227,15 @@ def _judged(classes: Sequence[str], scores: Any, shown: Sequence[Sequence[str]])
     return found
 
 
-def _people(scans: Sequence[KnownScan], count: int, seed: int) -> set[str]:
+def _tested(scans: Sequence[KnownScan], held_out: Sequence[str]) -> list[KnownScan]:
+    """The scans to test on: those held out, where there are some, else all."""
+    kept = [s for s in scans if held_out and s.name.startswith(tuple(held_out))]
+    return kept or list(scans)
+
+
+def _people(scans: Sequence[KnownScan], count: int, seed: int, *, all_tested: bool) -> set[str]:
     people = np.unique([s.person for s in scans])
-    if count >= len(people):
+    if count >= len(people) + (not all_tested):
         raise FormatError(
             f"{count} people are to be labelled, but there are {len(people)}, and some must be left to test"
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,19 +44,30 @@ class KnownScan:
     organs: dict[int, list[str]]
 
 
-def known_scans_steps(
-    cases: Sequence[Case], *, weights: str | Path, device: str, slices_per_scan: int, seed: int
-) -> Steps[list[KnownScan]]:
-    """Every labelled scan, at most `slices_per_scan` of its slices at even distances, by all sources.
+@contextmanager
+def engines_of(weights: str | Path, device: str, *, seed: int) -> Iterator[dict[str, Engine]]:
+    """Engines with the weights and with the same architecture before training, by the name of the source.
 
-    first weights: the architecture of `weights` as it was before training, left out when it has no weights to learn.
+    The second is left out when there are no weights to learn. Hardly anything is cached: each scan is encoded once.
     """
+    with Engine(device, weights, feature_budget_mb=1) as trained, ExitStack() as stack:
+        found = {TRAINED: trained}
+        candidate = load_candidate(weights, trained.policy)
+        if candidate.learns:
+            file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "first.safetensors"
+            save_bundle(file, module_bundle("encoder", candidate.kind, candidate.fresh(seed), {}))
+            found[FIRST] = stack.enter_context(Engine(device, file, feature_budget_mb=1))
+        yield found
+
+
+def known_scans_steps(
+    cases: Sequence[Case], engines: Mapping[str, Engine], *, slices_per_scan: int
+) -> Steps[list[KnownScan]]:
+    """Every labelled scan, at most `slices_per_scan` of its slices (0: all) at even distances, by all sources."""
     scans: list[KnownScan] = []
-    with Engine(device, weights, feature_budget_mb=1) as trained, _untrained(weights, device, seed) as first:
-        engines = {TRAINED: trained} | ({FIRST: first} if first is not None else {})
-        for number, case in enumerate(cases):
-            yield Progress(number, len(cases), "encoding scans", case.image.name)
-            scans.append((yield from _known(case, engines, slices_per_scan)))
+    for number, case in enumerate(cases):
+        yield Progress(number, len(cases), "encoding scans", case.image.name)
+        scans.append((yield from _known(case, engines, slices_per_scan)))
     return scans
 
 
@@ -81,7 +92,7 @@ def organ_names(group: str) -> dict[int, str]:
     return dict(enumerate(ORGAN_NAMES.get(group, ()), 1))
 
 
-def _known(case: Case, engines: dict[str, Engine], count: int) -> Steps[KnownScan]:
+def _known(case: Case, engines: Mapping[str, Engine], count: int) -> Steps[KnownScan]:
     assert case.labels is not None  # only labelled cases are asked
     volume, labels = read(case.image), read(case.labels, labels=True)
     if labels.shape != volume.shape:
@@ -94,21 +105,6 @@ def _known(case: Case, engines: dict[str, Engine], count: int) -> Steps[KnownSca
     names, shown = organ_names(case.group), organs_on_slices(labels)
     organs = {at: [names.get(v, str(v)) for v in shown[z]] for at, z in enumerate(slices)}
     return KnownScan(case.image.name, case.person or subject_of(case.image.name), vectors, organs)
-
-
-@contextmanager
-def _untrained(weights: str | Path, device: str, seed: int) -> Iterator[Engine | None]:
-    """An engine with the same architecture before training; None when there is nothing to train."""
-    with Engine(device, weights) as engine:
-        candidate = load_candidate(weights, engine.policy)
-    if not candidate.learns:
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "first.safetensors"
-        save_bundle(file, module_bundle("encoder", candidate.kind, candidate.fresh(seed), {}))
-        with Engine(device, file, feature_budget_mb=1) as first:
-            yield first
 
 
 def _parts(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
