@@ -69,6 +69,8 @@ def explain_head_steps(
 
     found: Explanation = yield from engine.lend_encoder(work)
     found.report["head"] = {"kind": head.name, "encoder": str(head.encoder)}
+    if head.space.height is not None:
+        found.report["notes"].append("the head also counts how high in the body a slice lies, which no map can show")
     return found
 
 

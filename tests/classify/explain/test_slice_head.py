@@ -102,6 +102,7 @@ def test_the_evidence_lies_on_the_block(plain, kind):
     assert int(found.per_slice.argmax()) in BRIGHT
     assert found.report["class"] == {"number": 0, "name": "bar"}
     assert found.report["head"]["kind"] == kind
+    assert "how high in the body" in found.report["notes"][-1]
 
 
 @pytest.mark.parametrize("kind", ["attention", "max"])
