@@ -64,8 +64,8 @@ def learn_steps(
         path = None if state is None else state / f"plane-{number}.safetensors"
         mine = replace(settings, seed=settings.seed + number)
         networks[plane] = yield from _learn_plane(
-            exams, plane, scans[plane], mine, source=source, train=train, device=device, state=path, scratch=scratch,
-            store=None if stores is None else stores[plane],
+            exams, plane, scans[plane], mine, encoder_seed=settings.seed, source=source, train=train, device=device,
+            state=path, scratch=scratch, store=None if stores is None else stores[plane],
         )  # fmt: skip
     planes, labels = len(networks), len(exams.labels)
     card = _card(exams, settings, source, networks, train)
@@ -86,6 +86,7 @@ def _learn_plane(
     scans: PlaneScans,
     settings: ExamSettings,
     *,
+    encoder_seed: int,
     source: EncoderSource,
     train: IntArray,
     device: torch.device,
@@ -96,7 +97,9 @@ def _learn_plane(
     """The network of one plane, trained on those exams that have it."""
     mine = np.array([n for n in train if scans[n] is not None], np.intp)
     check_labels(exams.only(mine), f"the {plane} exams to learn from" if plane else "the exams to learn from")
-    network = build_network(source, settings, len(exams.labels), seed=settings.seed, scratch=scratch)
+    network = build_network(
+        source, settings, len(exams.labels), seed=settings.seed, encoder_seed=encoder_seed, scratch=scratch
+    )
     there = [scan for n in mine if (scan := scans[n]) is not None]
     training = Training(there, exams.targets[mine], exams.kind, source.in_slices, plane, store)
     yield from train_steps(network, training, settings, device=device, state=state)

@@ -81,22 +81,27 @@ def _first(settings: ExamSettings) -> EncoderSource:
 
 
 def build_network(
-    source: EncoderSource, settings: ExamSettings, labels: int, *, seed: int, scratch: bool = False
+    source: EncoderSource,
+    settings: ExamSettings,
+    labels: int,
+    *,
+    seed: int,
+    encoder_seed: int = 0,
+    scratch: bool = False,
 ) -> ExamNetwork:
-    """A network on the CPU with its own copy of the encoder; first weights follow the seed.
+    """A network on the CPU with its own copy of the encoder.
 
-    scratch: first weights in the encoder too.
+    seed: of the head's first weights. encoder_seed: of the encoder's, where it has first weights: the same for all
+    planes, because a frozen encoder is kept once for all of them. scratch: first weights in the encoder too.
 
     Raises SettingsError when the head does not fit the encoder, or nothing of the encoder can be trained although the
     settings ask for it.
     """
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(encoder_seed)
+        first = source.module is None or scratch
+        encoder: Any = build_encoder(source.kind, **source.config) if first else copy.deepcopy(source.module)
         torch.manual_seed(seed)
-        encoder: Any = (
-            build_encoder(source.kind, **source.config)
-            if source.module is None or scratch
-            else copy.deepcopy(source.module)
-        )
         network = assemble(encoder, settings, labels)
     if settings.mode != "frozen" and next(network.encoder.parameters(), None) is None:
         raise SettingsError(f"{source.name} has no weights to train; choose mode=frozen")

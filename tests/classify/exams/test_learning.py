@@ -93,6 +93,31 @@ def test_a_saved_classifier_says_the_same(planted, learned, tmp_path: Path) -> N
     assert "person-" not in (tmp_path / "head" / "head.json").read_text()
 
 
+def test_a_saved_classifier_with_a_frozen_encoder_says_the_same(planted, tmp_path: Path) -> None:
+    """Its encoder is written once for both planes, first weights or not."""
+    exams, scans = planted
+    settings = replace(TINY, mode="frozen", epochs=2, seed=3)
+    parts = divide_exams(exams.only(range(16)), tuning=0.5, test=0.0)
+    steps = learn_steps(
+        exams,
+        scans,
+        settings,
+        source=find_encoder("first", settings),
+        train=parts.train,
+        tuning=parts.tuning,
+        device=CPU,
+    )
+    model = finish(steps)
+    save_exam_model(tmp_path / "head", model)
+    assert sorted(p.name for p in (tmp_path / "head").iterdir()) == [
+        "encoder.safetensors", "head.json", "plane-0.safetensors", "plane-1.safetensors",
+    ]  # fmt: skip
+    again = load_exam_model(tmp_path / "head")
+    before, after = (finish(score_all(m, scans, np.arange(20, 23), device=CPU)) for m in (model, again))
+    assert [s.probability.tolist() for s in before] == [s.probability.tolist() for s in after]
+    assert all(np.array_equal(b.planes[p], a.planes[p]) for b, a in zip(before, after, strict=True) for p in b.planes)
+
+
 def test_a_classifier_refuses_other_formats_and_encoders(planted, tmp_path: Path) -> None:
     exams, scans = planted
     settings = replace(TINY, mode="frozen", epochs=1)
@@ -102,7 +127,7 @@ def test_a_classifier_refuses_other_formats_and_encoders(planted, tmp_path: Path
     model = finish(learn_steps(exams, one, settings, source=source, train=numbers, tuning=numbers[:0], device=CPU))
     assert "0.5" in model.card["notes"][-1]
     save_exam_model(tmp_path / "head", model)
-    other = build_network(source, settings, 1, seed=99)
+    other = build_network(source, settings, 1, seed=0, encoder_seed=99)
     from safetensors.torch import save_file
 
     save_file(other.encoder.state_dict(), tmp_path / "head" / "encoder.safetensors")
