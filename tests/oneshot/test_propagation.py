@@ -429,3 +429,32 @@ def test_a_guide_is_shown_on_the_target_and_on_the_slice_beyond() -> None:
     before = len(network.shown)
     finish(propagate_steps(query, anchors, network, PLAIN, guides=guides, **settings))
     assert len(network.shown) == 2 * before  # guided ways depend on their guide and are walked again
+
+
+def test_a_lost_walk_is_led_back_by_its_guide() -> None:
+    mask = organ()
+
+    class Forgetful(Guided):
+        """It loses the organ on slice 12 and otherwise copies what it is given, if that is enough."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.rule = lambda inputs: (inputs[:, PREVIOUS_MASK] > -0.2).float() * (inputs[:, DISTANCE] != 0.1)[..., :1]
+
+    found = {
+        name: finish(
+            propagate_steps(
+                scan(mask),
+                {1: {10: mask[10]}},
+                Forgetful(),
+                PLAIN,
+                limits=(0.0, 100.0),
+                device=torch.device("cpu"),
+                guides={1: np.where(mask, guide, 0).astype(np.float16)},
+            )
+        )[1]
+        for name, guide in (("sure", 1.0), ("unsure", 0.1))
+    }
+    assert not (found["sure"][12] > 0.5).any()
+    assert (found["sure"][13] > 0.5).any()
+    assert not (found["unsure"][13] > 0.5).any()
