@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from napari_medssl.bench.accuracy import person_of
 from napari_medssl.bench.labelled import labelled_cases, read_labelled
 from napari_medssl.engine import Engine
 from napari_medssl.errors import FormatError
@@ -48,7 +49,7 @@ class Judgement:
     def see(self, facts: Facts, truth: Bools, used: Calibration) -> None:
         """Add an organ of a scan; truth: (N, h, w) in the box of the facts."""
         region, open_slices = facts.region, ~facts.painted
-        if not region.any():
+        if not region.any() or not open_slices.any():
             return
         self.organs += 1
         right = facts.label == truth
@@ -61,8 +62,8 @@ class Judgement:
             stated = np.where(facts.label, inside, 1 - inside)[region]
             voxels.add(stated, right[region], weight=1 / max(1, int(region.sum())))
             dice = expected_dice(facts, inside, calibration)[open_slices]
-            slices.add(dice, actual)
-            off.extend(np.abs(dice - actual).tolist())
+            slices.add(dice, actual, weight=1 / max(1, len(dice)))
+            off.append(float(np.abs(dice - actual).mean()))
 
     def facts(self) -> dict[str, Any]:
         """For a report."""
@@ -149,14 +150,22 @@ def fit_steps(
 def _fit_slices(looks: Sequence[tuple[Facts, Bools]], voxel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     targets: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    weights: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for facts, truth in looks:
         both = slice_features(facts, inside_chance(facts, voxel))
         actual, there = slice_dice(facts.label, truth), facts.label.any((1, 2))
         for i, which in enumerate((there & ~facts.painted, ~there & ~facts.painted)):
             rows[i].append(both[i][which])
             targets[i].append(actual[which])
+            weights[i].append(np.full(int(which.sum()), 10 / max(1, int(which.sum()))))
+    if not all(sum(map(len, x)) for x in rows):
+        raise FormatError(
+            "these scans have no open slice with an organ or none without, so the Dice to expect cannot be fitted; "
+            "give scans that show more than the organs, and more of them"
+        )
     with_organ, without = (
-        fit_logistic(np.concatenate(x), np.concatenate(y)) for x, y in zip(rows, targets, strict=True)
+        fit_logistic(np.concatenate(x), np.concatenate(y), weights=np.concatenate(v))
+        for x, y, v in zip(rows, targets, weights, strict=True)
     )
     return with_organ, without
 
@@ -172,7 +181,8 @@ def _observe(
         if route == "within":
             supports = [[_support(scan, truth, n)] for n in (1, 2)]
         else:
-            other = next((c for c in (usable[i - 1], usable[i - 2]) if c.group == case.group and c is not case), None)
+            others = [c for c in usable[i + 1 :] + usable[:i] if c.group == case.group]
+            other = next((c for c in others if person_of(c) != person_of(case)), None)
             supports = [] if other is None else [[_support(*read_labelled(other), 3)]]
         for given in supports:
             result = engine.segment(scan, given, settings=settings)

@@ -19,7 +19,7 @@ from napari_medssl.io.atomic import replacing
 FORMAT = 1
 ROUTES = ("within", "across")
 """Labelled slices in the scan itself, or in another scan only."""
-VOXEL, SLICE_WITH, SLICE_WITHOUT = 11, 5, 3
+VOXEL, SLICE_WITH, SLICE_WITHOUT = 11, 5, 5
 """How many numbers each line has (see oneshot/confidence)."""
 _RESOURCE = "calibration.json"
 
@@ -28,7 +28,7 @@ _RESOURCE = "calibration.json"
 class Calibration:
     """Coefficients of one route with one set of weights; None: not fitted, the method's own probability stands.
 
-    voxel: (11,) log-odds of the organ at a voxel. slice_with, slice_without: (5,), (3,) log-odds of the Dice of a slice
+    voxel: (11,) log-odds of the organ at a voxel. slice_with, slice_without: (5,), (5,) log-odds of the Dice of a slice
     that has the organ, or has not. origin: what they were fitted for, for people.
     """
 

@@ -12,16 +12,19 @@ from scipy import ndimage
 from napari_medssl.metrics.calibration import logit, sigmoid
 from napari_medssl.oneshot.calibration import Calibration, calibration_for
 from napari_medssl.oneshot.result import Segmentation
-from napari_medssl.oneshot.scribbles import absences
+from napari_medssl.oneshot.scribbles import absences, emptied_ranges
 from napari_medssl.oneshot.support import Support
 from napari_medssl.volume import Volume
 
 Floats = npt.NDArray[np.float32]
 BAND_MM = 10.0
-"""How far around an organ's edge, in the plane, its labels are in doubt at all."""
+"""How far around an organ's edge, in the plane, its labels are in doubt at all; never more than its radius."""
 BEYOND_MM = 15.0
-"""How far beyond its ends, and at least one slice."""
+"""How far beyond its ends voxels are looked at one by one, and at least one slice; never more than its radius."""
+MISSED_MM = 60.0
+"""How far beyond its ends an organ is thought to go on unseen."""
 _FAR_MM, _DEPTH_MM, _GAP_MM, _RADIUS_MM = 20.0, 5.0, 10.0, 20.0  # scales of the features
+_END_MM = 6.0  # the last slice a mask was carried to may be a sliver: its end is as wide as the widest so near
 _LEAST = 2e-3  # probabilities of the method are kept so far from 0 and 1
 
 
@@ -33,9 +36,10 @@ class OrganConfidence:
     right: (N, h, w) float32, the chance that the label is right on slices low to low + N - 1, in the box of the organ
         and the band around it; beyond it 1. inside: (N, h, w) the chance that the organ is there.
     region: (N, h, w) bool, where something is in doubt.
-    dice: (N,) the Dice to expect on each of these slices. distance_mm: (N,) from the nearest labelled slice; inf when
-        none is labelled in this scan. area_mm2: (N,) of the result. doubt_mm2: (N,) area expected to be wrong.
-    painted: (N,) bool, slices the user labelled or called empty.
+    dice: (N,) the Dice to expect on each of these slices; of one without the organ, the chance that it is not there.
+    distance_mm: (N,) from the nearest labelled slice; inf when none is labelled in this scan. area_mm2: (N,) of the
+        result. doubt_mm2: (N,) area expected to be wrong.
+    painted: (N,) bool, slices that are certain: labelled, called empty, or beyond one that was.
     """
 
     organ: int
@@ -105,8 +109,10 @@ def confidence_map(result: Segmentation, found: Mapping[int, OrganConfidence]) -
 class Facts:
     """One organ of a result in the box where it is in doubt, before any judgement.
 
-    labelled: whether a slice of this scan is labelled. depth_mm: (N, h, w) into the organ, negative outside; beyond
-    its ends that of the last slice it has. gap_mm: (N,) beyond the ends. radius_mm: of its largest cross-section.
+    labelled: whether a slice of this scan is labelled. painted: (N,) bool, slices that are certain.
+    depth_mm: (N, h, w) into the organ, negative outside; beyond its ends that of the last slice it has.
+    gap_mm: (N,) beyond the ends. reach_mm: how far beyond them single voxels are in doubt. end_area: (N,) of the end
+        each slice is nearer to, in pixels. radius_mm: of the organ's largest cross-section.
     """
 
     organ: int
@@ -119,6 +125,8 @@ class Facts:
     distance_mm: Floats
     gap_mm: Floats
     radius_mm: float
+    end_area: Floats
+    reach_mm: float
     painted: npt.NDArray[np.bool_]
     labelled: bool
     pixel_mm2: float
@@ -128,7 +136,8 @@ class Facts:
         """(N, h, w) where something is in doubt: the band around the edge, and beyond the ends all of the organ."""
         open_slices = ~self.painted[:, None, None]
         beyond = (self.gap_mm > 0)[:, None, None]
-        near = np.abs(self.depth_mm) <= BAND_MM
+        open_slices = open_slices & (self.gap_mm <= self.reach_mm)[:, None, None]
+        near = np.abs(self.depth_mm) <= min(BAND_MM, self.radius_mm)
         return np.asarray((near | (beyond & (self.depth_mm > 0))) & open_slices)
 
 
@@ -139,15 +148,17 @@ def look_at(query: Volume, result: Segmentation, here: Sequence[Support], organ:
     slices = np.flatnonzero(label.any(axis=(1, 2)))
     if not len(slices):
         return None
-    low, high = _extent(slices, z_mm, result)
+    areas = label.sum(axis=(1, 2)) * y_mm * x_mm
+    radius = float(np.sqrt(areas.max() / np.pi))
+    low, high = _extent(slices, max(1, round(MISSED_MM / z_mm)), result)
     plane = label.any(axis=0)
     box = (slice(low, high), *_wider(plane, (y_mm, x_mm)))
     painted = sorted({z for s in here for z in s.slices if (s.mask[z] == organ).any()})
-    certain = {*painted, *absences(here).get(organ, ())}
+    empty = emptied_ranges(absences(here).get(organ, ()), painted, result.probability[organ])
+    certain = {*painted, *(z for first, end in empty for z in range(first, end))}
     rows = np.arange(low, high)
     nearest = np.clip(rows, slices[0], slices[-1])
     depth = _depths(label[box], nearest - low, (y_mm, x_mm))
-    areas = label.sum(axis=(1, 2)) * y_mm * x_mm
     far = [np.abs(rows - z) * z_mm for z in painted]
     return Facts(
         organ=organ,
@@ -159,17 +170,26 @@ def look_at(query: Volume, result: Segmentation, here: Sequence[Support], organ:
         depth_mm=depth,
         distance_mm=np.min(far, axis=0).astype(np.float32) if far else np.full(len(rows), np.inf, np.float32),
         gap_mm=(np.abs(rows - nearest) * z_mm).astype(np.float32),
-        radius_mm=float(np.sqrt(areas.max() / np.pi)),
+        radius_mm=radius,
+        end_area=_end_areas(areas / (y_mm * x_mm), slices, rows, max(2, round(_END_MM / z_mm))),
+        reach_mm=max(min(BEYOND_MM, radius), 1.01 * z_mm),
         painted=np.array([z in certain for z in rows]),
         labelled=bool(painted),
         pixel_mm2=y_mm * x_mm,
     )
 
 
-def _extent(slices: npt.NDArray[np.intp], z_mm: float, result: Segmentation) -> tuple[int, int]:
-    beyond = max(1, round(BEYOND_MM / z_mm))
+def _extent(slices: npt.NDArray[np.intp], beyond: int, result: Segmentation) -> tuple[int, int]:
     low, high = result.report.get("slice_range") or (0, result.labels.shape[0])
     return max(int(low), int(slices[0]) - beyond), min(int(high), int(slices[-1]) + 1 + beyond)
+
+
+def _end_areas(
+    areas: npt.NDArray[np.float64], slices: npt.NDArray[np.intp], rows: npt.NDArray[np.intp], near: int
+) -> Floats:
+    first, last = int(slices[0]), int(slices[-1])
+    ends = areas[first : first + near].max(), areas[max(0, last + 1 - near) : last + 1].max()
+    return np.asarray(np.where(rows - first < last - rows, *ends), np.float32)
 
 
 def _wider(plane: npt.NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[slice, slice]:
@@ -236,9 +256,12 @@ def slice_features(facts: Facts, inside: Floats) -> tuple[npt.NDArray[np.float64
     far = _saturating(facts.distance_mm, _FAR_MM)
     share = np.log((area + 1) / (area.max() + 1))
     end = _to_end(facts)
-    mass = np.log1p(inside.sum((1, 2)) * facts.pixel_mm2 / 100)
+    mass = np.log1p(facts.probability.sum((1, 2)) * facts.pixel_mm2 / 100)
+    # An organ that ends while it is still wide has probably been lost, not ended.
+    blunt = np.log((facts.end_area + 1) / (area.max() + 1))
+    gaps = [_saturating(facts.gap_mm, mm) for mm in (_GAP_MM, 4 * _GAP_MM)]
     with_organ = np.column_stack([one, logit(soft, least=0.01), far, share, end])
-    without = np.column_stack([one, mass, _saturating(facts.gap_mm, _GAP_MM)])
+    without = np.column_stack([one, mass, blunt, *gaps])
     return with_organ, without
 
 
@@ -272,7 +295,11 @@ def expected_dice(facts: Facts, inside: Floats, used: Calibration) -> Floats:
 def _judge(facts: Facts, used: Calibration) -> OrganConfidence:
     inside = inside_chance(facts, used.voxel)
     right = np.where(facts.label, inside, 1 - inside).astype(np.float32)
-    region = facts.region
+    dice = expected_dice(facts, inside, used)
+    doubt = (1 - right).sum((1, 2))
+    if used.slice_without is not None:  # what may have been missed beyond its ends, as large as the end
+        missed = np.where(facts.label.any((1, 2)) | facts.painted, 0, (1 - dice) * facts.end_area)
+        doubt = np.maximum(doubt, missed)
     return OrganConfidence(
         organ=facts.organ,
         low=facts.low,
@@ -280,10 +307,10 @@ def _judge(facts: Facts, used: Calibration) -> OrganConfidence:
         left=facts.left,
         right=right,
         inside=inside,
-        region=region,
-        dice=expected_dice(facts, inside, used),
+        region=facts.region,
+        dice=dice,
         distance_mm=facts.distance_mm,
         area_mm2=(facts.label.sum((1, 2)) * facts.pixel_mm2).astype(np.float32),
-        doubt_mm2=((1 - right).sum((1, 2)) * facts.pixel_mm2).astype(np.float32),
+        doubt_mm2=(doubt * facts.pixel_mm2).astype(np.float32),
         painted=facts.painted,
     )

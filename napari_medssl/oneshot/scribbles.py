@@ -124,7 +124,7 @@ def _without(
         if organ not in probability:
             continue
         found = probability[organ].copy()
-        for low, high in _emptied(slices, tuple(labelled.get(organ, ())), found):
+        for low, high in emptied_ranges(slices, tuple(labelled.get(organ, ())), found):
             found[low:high] = 0
             part = labels[low:high]
             part[part == organ] = 0
@@ -136,17 +136,19 @@ def _without(
     )
 
 
-def _emptied(slices: Sequence[int], labelled: Sequence[int], found: np.ndarray) -> Iterator[tuple[int, int]]:
+def emptied_ranges(slices: Sequence[int], labelled: Sequence[int], found: np.ndarray) -> Iterator[tuple[int, int]]:
     """Half-open ranges without the organ: each slice it is not on, with all beyond where the organ is on one side.
 
-    labelled: slices the organ is painted on. Without any (it was found by an example of another scan) the organ is
-    where most of its map is.
+    labelled: slices the organ is painted on, which stay. Without any (it was found by an example of another scan) the
+    organ is where most of its map is.
     """
-    depth = len(found)
+    depth, painted = len(found), set(labelled)
     if not labelled:
         mass = [float(plane.sum(dtype=np.float64)) for plane in found]
         labelled = [int(np.argmax(mass))] if any(mass) else []
     for z in slices:
+        if z in painted:  # what was painted counts more than what was said
+            continue
         beyond_low = bool(labelled) and all(at > z for at in labelled)
         beyond_high = bool(labelled) and all(at < z for at in labelled)
         yield (0 if beyond_low else z, depth if beyond_high else z + 1)
