@@ -69,6 +69,11 @@ class Outcome(QObject):
         return self._image
 
     @property
+    def present(self) -> Segmentation | None:
+        """The result on show as it came; what was done to its layer since is on the tape."""
+        return self._history(self._image).present if self._image is not None and self.layer is not None else None
+
+    @property
     def tape(self) -> Tape | None:
         """Edits and strokes of the result on show; None without one, or when its layer is a copy of another."""
         tape = self._history(self._image).tape if self._image is not None else None

@@ -52,12 +52,22 @@ class SegmentPanel(QWidget):
         self.segment_button = button("Segment", "Find the labelled organs in the whole scan")
         self.live = QCheckBox("Update while I paint")
         self.probability = QCheckBox("Probability layers")
+        self.confidence = QCheckBox("Confidence layer")
         self.library = LibraryRow()
         self.work = WorkBar()
         self.table = ResultTable()
         self.undo_button = button("Undo run", "Show the result before this one")
         self.redo_button = button("Redo run", "Show the result after this one")
         self.toolbox = Toolbox(viewer)
+        self.spread_button = button(
+            "Spread strokes",
+            "Let what you painted or wiped on the result change its neighbourhood; it stays as painted",
+        )
+        self.suggest_button = button("Suggest next slice", "Go to the slice whose label would help most, and say why")
+        self.absent_button = button(
+            "Not on this slice", "Say that the selected organ is not on the slice on show, or take it back"
+        )
+        self.suggestion = text()
         self.truth = LayerChooser(viewer, is_truth, none="(no truth)")
         self.export_button = button("Export…", "Save the result on the scan's own grid")
         self._arrange()
@@ -98,7 +108,18 @@ class SegmentPanel(QWidget):
         truth_row.setContentsMargins(0, 0, 0, 0)
         truth_row.addRow("Compare with", self.truth)
         buttons = row(self.take_button, self.undo_button, self.redo_button, self.export_button)
-        column.addWidget(group("4 · Check and correct", self.table, buttons, folded("Refine", self.toolbox), truth))
+        more = row(self.spread_button, self.suggest_button, self.absent_button)
+        column.addWidget(
+            group(
+                "4 · Check and correct",
+                self.table,
+                buttons,
+                more,
+                self.suggestion,
+                folded("Refine", self.toolbox),
+                truth,
+            )
+        )
         column.addWidget(text(NOTICE))
         column.addStretch()
         fill_scrolling(self, content)
@@ -111,7 +132,7 @@ class SegmentPanel(QWidget):
         return self.segment_button
 
     def _switches(self) -> QWidget:
-        return row(self.live, self.probability)
+        return row(self.live, self.probability, self.confidence)
 
     def _existing(self) -> QWidget:
         box = QWidget()

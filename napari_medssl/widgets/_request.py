@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from napari_medssl.errors import SupportError
 from napari_medssl.labels import Label
 from napari_medssl.oneshot.result import Segmentation
+from napari_medssl.oneshot.stroke import Stroke
 from napari_medssl.oneshot.support import Support
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.widgets._engine import EngineHandle
@@ -33,12 +35,17 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class RunRequest:
-    """One press of Segment. slice_range: half-open, None for all slices."""
+    """One press of Segment.
+
+    slice_range: half-open, None for all slices. strokes, absent: corrections of the scan, see `Support`.
+    """
 
     query: Scan
     examples: tuple[Example, ...]
     slice_range: tuple[int, int] | None
     settings: Any
+    strokes: tuple[Stroke, ...] = ()
+    absent: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def steps(self, handle: EngineHandle) -> Steps[Segmentation]:
         """Load what is not loaded yet and segment; everything slow happens here."""
@@ -53,6 +60,9 @@ class RunRequest:
             )
             for example in self.examples
         ]
+        if self.strokes or self.absent:
+            nothing = np.zeros(query.shape, np.uint8)
+            supports.append(Support(query, nothing, strokes=self.strokes, absent=self.absent))
         result = yield from engine.segment_steps(query, supports, slice_range=self.slice_range, settings=self.settings)
         repairs = () if query is self.query.template else query.notes
         warnings = [*repairs, *result.report.get("warnings", ())]

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_medssl.errors import SupportError
 from napari_medssl.labels import Label, default_label
+from napari_medssl.widgets._absence import describe_absences
 from napari_medssl.widgets._layers import (
     colormap,
     features,
@@ -83,7 +84,8 @@ def describe(layer: Labels | None) -> str:
     if not slices:
         return "Nothing labelled yet: click or paint an organ on one slice."
     shown = ", ".join(map(str, slices[:8])) + (" …" if len(slices) > 8 else "")
-    return f"Labelled slice{'s' if len(slices) > 1 else ''}: {shown}"
+    absent = describe_absences(layer)
+    return f"Labelled slice{'s' if len(slices) > 1 else ''}: {shown}" + (f" · {absent}" if absent else "")
 
 
 def next_organ(organs: tuple[Label, ...]) -> Label:

@@ -90,6 +90,12 @@ class Tape:
         known = [atom for atom, _ in self._edits]
         return self._stroke_settled or any(not _has(known, atom) for item in self._undo for atom in item)
 
+    def painted_at(self) -> np.ndarray:
+        """(N, 3) z y x of the voxels painted by hand that can still be taken back, each once, in ascending order."""
+        known = [atom for atom, _ in self._edits]
+        parts = [_voxels(atom) for item in self._undo for atom in item if not _has(known, atom)]
+        return np.unique(np.concatenate([np.zeros((0, 3), int), *parts]), axis=0)
+
     @property
     def nbytes(self) -> int:
         """Memory of all steps."""
@@ -127,6 +133,16 @@ def _stacks(layer: Labels) -> tuple[Any, Any]:
 def _has(atoms: Iterable[Any], wanted: Any) -> bool:
     """By identity: atoms hold arrays, which compare element by element."""
     return any(atom is wanted for atom in atoms)
+
+
+def _voxels(atom: Any) -> np.ndarray:
+    """(N, 3) voxels that an atom changed: those of napari's brush are a box with a mask, others a tuple of indices."""
+    if hasattr(atom, "slice_key"):
+        box = [key if isinstance(key, slice) else slice(int(key), int(key) + 1) for key in atom.slice_key]
+        shape = tuple(side.stop - side.start for side in box)
+        mask = np.ones(shape, bool) if atom.mask is None else np.asarray(atom.mask).reshape(shape)
+        return np.asarray(np.argwhere(mask) + [side.start for side in box])
+    return np.column_stack(np.broadcast_arrays(*(np.asarray(axis).ravel() for axis in atom[0])))
 
 
 def _bytes(item: Item) -> int:

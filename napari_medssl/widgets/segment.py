@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from napari_medssl.errors import MedSSLError, SupportError
 from napari_medssl.geometry import is_oblique, plane_name
 from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.volume import Volume
+from napari_medssl.widgets._absence import absences_of, toggle_absence
+from napari_medssl.widgets._confidence import Trust
+from napari_medssl.widgets._corrections import Corrections
 from napari_medssl.widgets._docked import DockedWidget
 from napari_medssl.widgets._editing import Editing
 from napari_medssl.widgets._engine import EngineHandle, engine_for
@@ -25,6 +29,7 @@ from napari_medssl.widgets._outcome import Outcome
 from napari_medssl.widgets._panel import SegmentPanel
 from napari_medssl.widgets._request import example_of, request_of
 from napari_medssl.widgets._scan import scan_of
+from napari_medssl.widgets._support import describe
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -50,6 +55,12 @@ class OneShotWidget(DockedWidget):
         self.outcome = Outcome(napari_viewer, self.panel, self)
         self.editing = Editing(
             self.panel.toolbox, self.outcome, painted=lambda: self.support, current_slice=self.current_slice
+        )
+        self.corrections = Corrections(
+            self.panel, self.outcome, support=lambda: self.support, settings=self.panel.form.read
+        )
+        self.trust = Trust(
+            napari_viewer, self.panel, self.outcome, support=lambda: self.support, go_to=self.go_to_slice
         )
         self._library = Path.home() / "organs.medssl"  # the one used last
         self._running_on: Image | None = None
@@ -89,6 +100,9 @@ class OneShotWidget(DockedWidget):
         try:
             request = request_of(
                 image, self.support, self.panel.other.value(), self.panel.range.value(), self.panel.form.read()
+            )
+            request = dataclasses.replace(
+                request, strokes=self.corrections.strokes(), absent=absences_of(self.support) if self.support else {}
             )
         except MedSSLError as error:
             tell_error(error, _DOING)
@@ -152,6 +166,21 @@ class OneShotWidget(DockedWidget):
             return False
         return self.labelling.take(self.result, self.current_slice())
 
+    def not_here(self) -> bool:
+        """Say that the selected organ is not on the slice on show, or take it back; it then ends before that slice."""
+        support, organ = self.support, self.panel.organs.current
+        if support is None or organ is None:
+            tell("Label the organ on one slice first; then say on which slices it is not.")
+            return False
+        try:
+            toggle_absence(support, organ.value, self.current_slice())
+        except MedSSLError as error:
+            tell_error(error, "Marking the slice")
+            return False
+        self.panel.support_text.setText(describe(support))
+        self._on_edited()
+        return True
+
     def use_slice(self) -> bool:
         """Copy the slice on show of the chosen labels into the support layer."""
         source = self.panel.source.layer
@@ -179,6 +208,8 @@ class OneShotWidget(DockedWidget):
         # Also after the Qt object's end: napari destroys a closed dock without asking it, and a run may be under way.
         self.panel.detach()
         self.labelling.detach()
+        self.corrections.detach()
+        self.trust.detach()
         self.outcome.detach()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
@@ -188,6 +219,7 @@ class OneShotWidget(DockedWidget):
         panel.segment_button.clicked.connect(lambda: self.segment())
         panel.take_button.clicked.connect(lambda: self.correct_slice())
         panel.use_button.clicked.connect(lambda: self.use_slice())
+        panel.absent_button.clicked.connect(lambda: self.not_here())
         panel.export_button.clicked.connect(lambda: self.export())
         panel.library.add_button.clicked.connect(lambda: self.add_to_library())
         panel.library.apply_button.clicked.connect(lambda: self.apply_library())
