@@ -73,7 +73,7 @@ def cross_validate_steps(
         rows.append(_row(name, exams, *found, time.monotonic() - began, resamples))
     if masks is not None:
         rows.append((yield from _volumes(exams, masks, parts, resamples)))
-    rows.append(_guessing(exams, parts, resamples))
+    rows.append(_guessing(exams, resamples))
     return rows
 
 
@@ -126,13 +126,11 @@ def _volumes(exams: ExamSet, masks: Path, folds: list[Fold], resamples: int) -> 
                 time.monotonic() - began, resamples)  # fmt: skip
 
 
-def _guessing(exams: ExamSet, folds: list[Fold], resamples: int) -> Row:
-    """How common labels are among those learned from, whatever the exam: what answering without looking gives."""
-    probability = np.zeros((len(exams.exams), len(exams.labels)))
-    for fold in folds:
-        probability[fold.test] = exams.targets[fold.train].mean(0)
-    return _row("guessing", exams, probability, np.zeros_like(probability), _plain_answers(exams, probability), 0.0,
-                resamples)  # fmt: skip
+def _guessing(exams: ExamSet, resamples: int) -> Row:
+    """How common labels are, whatever the exam: what answering without looking gives."""
+    probability = np.tile(exams.targets.mean(0), (len(exams.exams), 1)).astype(float)
+    answers = _plain_answers(exams, probability)
+    return _row("guessing", exams, probability, np.zeros_like(probability), answers, 0.0, resamples)
 
 
 def _plain_answers(exams: ExamSet, probability: FloatArray) -> FloatArray:
