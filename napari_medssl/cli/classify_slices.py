@@ -52,6 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     benchmark = _part(parts, "benchmark", classify_slices_benchmark.LINE, classify_slices_benchmark.run)
     classify_slices_benchmark.configure(benchmark)
     _quiet(benchmark)
+    usages = (part.format_usage().removeprefix("usage: ").strip() for part in (learn, score, benchmark))
+    parser.usage = "\n".join(usages)  # the help of classify shows the usage of its parts
 
 
 def run(args: argparse.Namespace, console: Console) -> int | None:

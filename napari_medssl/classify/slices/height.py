@@ -12,6 +12,7 @@ from napari_medssl.classify.slices.marks import FloatArray
 WIDTH_MM = 60.0  # of the bumps a height is told by; 25 and 40 mm: AUC 0.920 and 0.929 against 0.934 (CHAOS, two scans)
 _WEIGHT = 0.6  # of the bumps beside the vector; flat between 0.3 and 1
 _RIDGE = 1.0  # of rows of length about 1; flat between 0.3 and 3
+_ALIKE = 0.5  # 0, 0.3, 1: AUC 0.937, 0.943, 0.945 (CHAOS, two scans), 0.962, 0.961, 0.959 (BTCV), CT to MR 0.67 to 0.71
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +49,16 @@ def learn_height(points: Sequence[FloatArray], positions: Sequence[FloatArray]) 
     scan. The idea of a body coordinate from slice order is Yan et al. (2018), "Unsupervised body part regression via
     spatially self-ordering convolutional neural networks", https://arxiv.org/abs/1707.03891; ours is linear, in mm, and
     in closed form. It takes bodies to be of one size.
+
+    Ours, too: middles of scans are held to lie at one height, with half the weight of the order of slices. Scans of one
+    body region do about so, and without it any difference between scanners or modalities counts as height.
     """
     x = np.concatenate([p - p.mean(0) for p in points]).astype(np.float64)
     y = np.concatenate([p - p.mean() for p in positions]).astype(np.float64)
-    weight = np.linalg.solve(x.T @ x + _RIDGE * np.eye(x.shape[1]), x.T @ y).astype(np.float32)
+    means = np.stack([p.mean(0) for p in points for _ in p]).astype(np.float64)
+    means -= means.mean(0)
+    penalty = _RIDGE * np.eye(x.shape[1]) + _ALIKE * means.T @ means
+    weight = np.linalg.solve(x.T @ x + penalty, x.T @ y).astype(np.float32)
     start = BodyHeight(weight, np.zeros(1, np.float32))
     heights = np.concatenate([start.of(p, z) for p, z in zip(points, positions, strict=True)])
     low, high = np.floor(heights.min() / WIDTH_MM) - 1, np.ceil(heights.max() / WIDTH_MM) + 1

@@ -34,12 +34,12 @@ def test_unknown_class() -> None:
 @pytest.mark.parametrize(
     ("probability", "margin", "wanted"),
     [
-        ([0.1, 0.1], 0, None),
+        ([0.1, 0.4], 0, None),
         ([], 0, None),
         ([0.9], 10, (0, 1)),
-        ([0.1, 0.9, 0.2, 0.9, 0.9, 0.1], 0, (1, 5)),
-        ([0.1, 0.9, 0.9, 0.1, 0.1, 0.1, 0.6], 0, (1, 3)),
-        ([0.1, 0.1, 0.9, 0.1, 0.1], 5, (1, 4)),
+        ([0.0, 0.9, 0.1, 0.9, 0.9, 0.0], 0, (1, 5)),
+        ([0.0, 0.2, 0.9, 0.9, 0.0, 0.0, 0.0, 0.2], 0, (1, 4)),
+        ([0.0, 0.0, 0.9, 0.0, 0.0], 5, (1, 4)),
         ([np.nan, 0.9, np.nan], 0, (1, 2)),
     ],
 )
@@ -50,10 +50,11 @@ def test_range_of_an_organ(probability: list[float], margin: float, wanted: tupl
 def test_the_range_has_the_largest_sum_of_all() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
-        p = rng.random(12)
-        low, high = slice_range_from_scores(p, margin_mm=0) or (0, 0)
-        sums = [(p[a:b] - 0.5).sum() for a in range(12) for b in range(a + 1, 13)]
-        assert (p[low:high] - 0.5).sum() == pytest.approx(max(sums))
+        p = rng.random(12) ** 3
+        low, high = slice_range_from_scores(p, threshold=0.3, margin_mm=0) or (0, 0)
+        gain = p - (0.75 * p.min() + 0.25 * 0.3)
+        sums = [gain[a:b].sum() for a in range(12) for b in range(a + 1, 13)]
+        assert gain[low:high].sum() == pytest.approx(max(sums))
 
 
 def test_thresholds_separate_and_refuse_too_few() -> None:
