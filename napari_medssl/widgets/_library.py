@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,11 +22,13 @@ from qtpy.QtWidgets import (
 from napari_medssl.labels import Label
 from napari_medssl.library.file import SUFFIX
 from napari_medssl.oneshot.result import Segmentation
+from napari_medssl.oneshot.scribbles import with_corrections
+from napari_medssl.oneshot.stroke import Stroke
 from napari_medssl.oneshot.support import Support
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.widgets._engine import EngineHandle
 from napari_medssl.widgets._layout import button, text
-from napari_medssl.widgets._request import Example
+from napari_medssl.widgets._request import Example, corrections_of
 from napari_medssl.widgets._scan import Scan
 
 if TYPE_CHECKING:
@@ -95,12 +98,17 @@ class AddRequest:
 
 @dataclass(frozen=True, eq=False)
 class ApplyRequest:
-    """One segmentation of a scan with a library. slice_range: half-open, None for all slices."""
+    """One segmentation of a scan with a library.
+
+    slice_range: half-open, None for all slices. strokes, absent: corrections of the scan, see `Support`.
+    """
 
     query: Scan
     path: Path
     slice_range: tuple[int, int] | None
     settings: Any
+    strokes: tuple[Stroke, ...] = ()
+    absent: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def steps(self, handle: EngineHandle) -> Steps[Segmentation]:
         """Read the library, load what is not loaded yet, pick examples and segment."""
@@ -112,7 +120,9 @@ class ApplyRequest:
         engine = cast("Segmenter", handle.get())  # the widget's own protocol names what its other runs need
         yield Progress(0, 0, "Reading the scan")
         query = self.query.volume()
-        return (yield from library.apply_steps(engine, query, slice_range=self.slice_range, settings=self.settings))
+        result = yield from library.apply_steps(engine, query, slice_range=self.slice_range, settings=self.settings)
+        said = corrections_of(query, self.strokes, self.absent)
+        return with_corrections(query, result, said, settings=self.settings)
 
 
 def examples_used(result: Segmentation) -> str:

@@ -15,6 +15,7 @@ from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.oneshot.stroke import Stroke
 from napari_medssl.oneshot.support import Support
 from napari_medssl.progress import Progress, Steps
+from napari_medssl.volume import Volume
 from napari_medssl.widgets._engine import EngineHandle
 from napari_medssl.widgets._layers import organs_of
 from napari_medssl.widgets._scan import Scan, scan_of
@@ -60,13 +61,18 @@ class RunRequest:
             )
             for example in self.examples
         ]
-        if self.strokes or self.absent:
-            nothing = np.zeros(query.shape, np.uint8)
-            supports.append(Support(query, nothing, strokes=self.strokes, absent=self.absent))
+        supports += corrections_of(query, self.strokes, self.absent)
         result = yield from engine.segment_steps(query, supports, slice_range=self.slice_range, settings=self.settings)
         repairs = () if query is self.query.template else query.notes
         warnings = [*repairs, *result.report.get("warnings", ())]
         return dataclasses.replace(result, report=result.report | {"warnings": warnings})
+
+
+def corrections_of(query: Volume, strokes: tuple[Stroke, ...], absent: Mapping[int, tuple[int, ...]]) -> list[Support]:
+    """What was said of a scan beside its labelled slices, as a support without any; none when nothing was."""
+    if not strokes and not absent:
+        return []
+    return [Support(query, np.zeros(query.shape, np.uint8), strokes=strokes, absent=absent)]
 
 
 def example_of(image: Image | None, labels: Labels) -> Example:

@@ -101,9 +101,7 @@ class OneShotWidget(DockedWidget):
             request = request_of(
                 image, self.support, self.panel.other.value(), self.panel.range.value(), self.panel.form.read()
             )
-            request = dataclasses.replace(
-                request, strokes=self.corrections.strokes(), absent=absences_of(self.support) if self.support else {}
-            )
+            request = dataclasses.replace(request, **self._said())
         except MedSSLError as error:
             tell_error(error, _DOING)
             return False
@@ -148,7 +146,7 @@ class OneShotWidget(DockedWidget):
             return False
         assert image is not None  # scan_of has refused a missing scan
         self._library = path
-        request = ApplyRequest(query, path, span, self.panel.form.read())
+        request = ApplyRequest(query, path, span, self.panel.form.read(), **self._said())
         if not self.panel.work.running:
             self.engine.device = self.panel.device.currentText()
             self._running_on = image
@@ -229,6 +227,11 @@ class OneShotWidget(DockedWidget):
         self.labelling.edited.connect(self._on_edited)
         self.labelling.organs_changed.connect(self.outcome.name_organs)
         self.viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    def _said(self) -> dict[str, Any]:
+        """Corrections of the scan, which every run is to keep."""
+        absent = absences_of(self.support) if self.support is not None else {}
+        return {"strokes": self.corrections.strokes(), "absent": absent}
 
     def _started(self, started: bool) -> bool:
         if not started:

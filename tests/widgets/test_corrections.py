@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from napari_medssl.errors import SupportError
+from napari_medssl.oneshot.result import Segmentation
+from napari_medssl.progress import Progress, Steps
 from napari_medssl.widgets._absence import absences_of, describe_absences, toggle_absence
 from napari_medssl.widgets.segment import OneShotWidget
-
 
 Run = Callable[[OneShotWidget], None]
 
@@ -144,3 +146,33 @@ def test_what_is_painted_counts_more_than_what_was_said(found: OneShotWidget, to
     found.go_to_slice(2)
     assert not found.not_here()
     assert "wipe it away" in told[-1]
+
+
+def test_a_library_run_keeps_the_strokes_too(
+    found: OneShotWidget, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a library finds is not asked here, only what becomes of the strokes afterwards."""
+    _paint(found, 4, 0, 0, 1)
+    _spread(found, qtbot)
+    present = found.outcome.present
+    assert present is not None
+
+    class _Library:
+        @staticmethod
+        def load(path: Path) -> Any:
+            return _Library()
+
+        def apply_steps(self, engine: Any, query: Any, **_: Any) -> Steps[Segmentation]:
+            yield Progress(0, 1, "applying")
+            nothing = present.labels.like(np.zeros_like(present.labels.data), present.labels.labels)
+            maps = {1: np.zeros(nothing.shape, np.float16)}
+            return Segmentation(nothing, maps, {"library": {"used": [], "examples": []}})
+
+    monkeypatch.setattr("napari_medssl.library.Library", _Library)
+    monkeypatch.setattr("napari_medssl.widgets.segment.examples_used", lambda result: "")
+    with qtbot.waitSignal(found.outcome.shown, timeout=10_000):
+        assert found.apply_library(tmp_path / "organs.medssl")
+    qtbot.waitUntil(lambda: not found.panel.work.running)
+    assert found.result is not None
+    assert np.argwhere(found.result.data == 1).tolist()[0] == [4, 0, 0]
+    assert len(found.corrections.strokes()) == 1
