@@ -259,7 +259,7 @@ def slice_features(facts: Facts, inside: Floats) -> tuple[npt.NDArray[np.float64
     mass = np.log1p(facts.probability.sum((1, 2)) * facts.pixel_mm2 / 100)
     # An organ that ends while it is still wide has probably been lost, not ended.
     blunt = np.log((facts.end_area + 1) / (area.max() + 1))
-    gaps = [_saturating(facts.gap_mm, mm) for mm in (_GAP_MM, 4 * _GAP_MM)]
+    gaps = [facts.gap_mm / _RADIUS_MM, facts.gap_mm / facts.radius_mm]
     with_organ = np.column_stack([one, logit(soft, least=0.01), far, share, end])
     without = np.column_stack([one, mass, blunt, *gaps])
     return with_organ, without
@@ -296,10 +296,11 @@ def _judge(facts: Facts, used: Calibration) -> OrganConfidence:
     inside = inside_chance(facts, used.voxel)
     right = np.where(facts.label, inside, 1 - inside).astype(np.float32)
     dice = expected_dice(facts, inside, used)
-    doubt = (1 - right).sum((1, 2))
-    if used.slice_without is not None:  # what may have been missed beyond its ends, as large as the end
-        missed = np.where(facts.label.any((1, 2)) | facts.painted, 0, (1 - dice) * facts.end_area)
-        doubt = np.maximum(doubt, missed)
+    there = facts.label.any((1, 2))
+    if used.slice_without is None:
+        doubt = (1 - right).sum((1, 2))
+    else:  # 1 - Dice is the wrong area as a share of result and organ; what was missed is as large as the end
+        doubt = (1 - dice) * np.where(there, facts.label.sum((1, 2)) + inside.sum((1, 2)), facts.end_area)
     return OrganConfidence(
         organ=facts.organ,
         low=facts.low,

@@ -173,7 +173,7 @@ def test_a_label_takes_away_its_own_errors_and_part_of_its_neighbours() -> None:
         at = one.low + row
         before, after = abs(at - 6) * 5.0, min(abs(at - 6), abs(at - z)) * 5.0
         if at != 6:
-            total += doubt * (1 - (after / (after + 60)) / (before / (before + 60)))
+            total += doubt * (1 - (after**2 / (after**2 + 60**2)) / (before**2 / (before**2 + 60**2)))
     assert gains[z] == pytest.approx(total / (2 * one.area_mm2.sum()), rel=1e-4)
     assert 6 not in gains
 
