@@ -86,7 +86,7 @@ def test_maps_lie_on_the_scan(head: Path, folder: Path, tmp_path: Path) -> None:
     assert np.allclose(found.affine, scan.affine)
     assert found.data.max() == pytest.approx(1.0, abs=0.05)
     strongest = found.data.max((1, 2))
-    assert strongest[1:4].max() > 2 * strongest[[0, 4]].max()
+    assert strongest.argmax() in (1, 2, 3)
 
 
 def test_evaluate_a_classifier_on_others(head: Path, folder: Path, tmp_path: Path, capsys) -> None:
