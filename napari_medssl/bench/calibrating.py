@@ -15,7 +15,7 @@ from napari_medssl.engine import Engine
 from napari_medssl.errors import FormatError
 from napari_medssl.metrics.calibration import Reliability, fit_logistic
 from napari_medssl.oneshot import SegmentSettings, Support
-from napari_medssl.oneshot.calibration import Calibration, calibration_for
+from napari_medssl.oneshot.calibration import COUNTS, Calibration, calibration_for
 from napari_medssl.oneshot.confidence import Facts, expected_dice, features, inside_chance, look_at, slice_features
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.train.dataset import Case
@@ -135,39 +135,39 @@ def fit_steps(
         raise FormatError("no organ of these scans was found, so nothing can be fitted; give other labelled scans")
     weights = np.concatenate([np.full(len(y), 1000 / len(y)) for _, y in rows])
     voxel = fit_logistic(np.concatenate([x for x, _ in rows]), np.concatenate([y for _, y in rows]), weights=weights)
-    slice_with, slice_without = _fit_slices(looks, voxel)
+    slices = _fit_slices(looks, voxel)
     return {
         "weights": engine.weights_hash,
         "route": route,
         "scans": len(scans),
         "data": sorted({case.group for case in cases}),
         "voxel": _plain(voxel),
-        "slice_with": _plain(slice_with),
-        "slice_without": _plain(slice_without),
+        **{name: _plain(numbers) for name, numbers in slices.items()},
     }
 
 
-def _fit_slices(looks: Sequence[tuple[Facts, Bools]], voxel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    rows: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    targets: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    weights: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+def _fit_slices(looks: Sequence[tuple[Facts, Bools]], voxel: np.ndarray) -> dict[str, np.ndarray]:
+    """The lines of slices: Dice with the organ, Dice without, and the share of the organ's end that was missed."""
+    rows: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {n: [] for n in COUNTS if n != "voxel"}
     for facts, truth in looks:
-        both = slice_features(facts, inside_chance(facts, voxel))
+        with_organ, without = slice_features(facts, inside_chance(facts, voxel))
         actual, there = slice_dice(facts.label, truth), facts.label.any((1, 2))
-        for i, which in enumerate((there & ~facts.painted, ~there & ~facts.painted)):
-            rows[i].append(both[i][which])
-            targets[i].append(actual[which])
-            weights[i].append(np.full(int(which.sum()), 10 / max(1, int(which.sum()))))
-    if not all(sum(map(len, x)) for x in rows):
+        missed = np.minimum(1, truth.sum((1, 2)) / np.maximum(facts.end_area, 1))
+        for name, x, y, which in (
+            ("slice_with", with_organ, actual, there),
+            ("slice_without", without, actual, ~there),
+            ("missed", without, missed, ~there),
+        ):
+            which = which & ~facts.painted
+            # As much for each organ of each scan: thin slices are many, and say much the same.
+            rows[name].append((x[which], y[which], np.full(which.sum(), 10 / max(1, which.sum()))))
+    if not all(sum(len(y) for _, y, _ in found) for found in rows.values()):
         raise FormatError(
             "these scans have no open slice with an organ or none without, so the Dice to expect cannot be fitted; "
             "give scans that show more than the organs, and more of them"
         )
-    with_organ, without = (
-        fit_logistic(np.concatenate(x), np.concatenate(y), weights=np.concatenate(v))
-        for x, y, v in zip(rows, targets, weights, strict=True)
-    )
-    return with_organ, without
+    joined = {name: [np.concatenate(part) for part in zip(*found, strict=True)] for name, found in rows.items()}
+    return {name: fit_logistic(x, y, weights=v) for name, (x, y, v) in joined.items()}
 
 
 def _observe(

@@ -19,8 +19,8 @@ from napari_medssl.io.atomic import replacing
 FORMAT = 1
 ROUTES = ("within", "across")
 """Labelled slices in the scan itself, or in another scan only."""
-VOXEL, SLICE_WITH, SLICE_WITHOUT = 11, 5, 5
-"""How many numbers each line has (see oneshot/confidence)."""
+COUNTS = {"voxel": 11, "slice_with": 6, "slice_without": 7, "missed": 7}
+"""The lines, and how many numbers each has (see oneshot/confidence)."""
 _RESOURCE = "calibration.json"
 
 
@@ -28,13 +28,15 @@ _RESOURCE = "calibration.json"
 class Calibration:
     """Coefficients of one route with one set of weights; None: not fitted, the method's own probability stands.
 
-    voxel: (11,) log-odds of the organ at a voxel. slice_with, slice_without: (5,), (5,) log-odds of the Dice of a slice
-    that has the organ, or has not. origin: what they were fitted for, for people.
+    voxel: (11,) log-odds of the organ at a voxel. slice_with, slice_without: (6,), (7,) log-odds of the Dice of a slice
+    that has the organ, or has not. missed: (7,) of the area missed on the latter, as a share of the organ's end.
+    origin: what they were fitted for, for people.
     """
 
     voxel: npt.NDArray[np.float64] | None = None
     slice_with: npt.NDArray[np.float64] | None = None
     slice_without: npt.NDArray[np.float64] | None = None
+    missed: npt.NDArray[np.float64] | None = None
     origin: str = "not calibrated"
 
 
@@ -78,7 +80,7 @@ def checked(content: Any) -> list[dict[str, Any]]:
     for entry in entries:
         if not isinstance(entry, dict) or entry.get("route") not in ROUTES or not isinstance(entry.get("weights"), str):
             raise ValueError("an entry names no weights or none of the routes within and across")
-        for name, count in (("voxel", VOXEL), ("slice_with", SLICE_WITH), ("slice_without", SLICE_WITHOUT)):
+        for name, count in COUNTS.items():
             _numbers(entry, name, count)
         if not isinstance(entry.get("scans"), int):
             raise ValueError("an entry does not say on how many scans it was fitted")
@@ -110,11 +112,7 @@ def _shipped() -> tuple[dict[str, Any], ...]:
 
 
 def _calibration(entry: Mapping[str, Any], origin: str) -> Calibration:
-    voxel, slice_with, slice_without = (
-        _numbers(entry, name, count)
-        for name, count in (("voxel", VOXEL), ("slice_with", SLICE_WITH), ("slice_without", SLICE_WITHOUT))
-    )
-    return Calibration(voxel, slice_with, slice_without, origin)
+    return Calibration(**{name: _numbers(entry, name, count) for name, count in COUNTS.items()}, origin=origin)
 
 
 def _numbers(entry: Mapping[str, Any], name: str, count: int) -> npt.NDArray[np.float64]:

@@ -253,6 +253,7 @@ def slice_features(facts: Facts, inside: Floats) -> tuple[npt.NDArray[np.float64
     """((N, D) for slices with the organ, (N, E) for slices without): what the expected Dice is a line in."""
     area, soft = facts.label.sum((1, 2)), soft_dice(facts, inside)
     one = np.ones(len(area))
+    sure = _sureness(facts, soft) * one
     far = _saturating(facts.distance_mm, _FAR_MM)
     share = np.log((area + 1) / (area.max() + 1))
     end = _to_end(facts)
@@ -260,9 +261,16 @@ def slice_features(facts: Facts, inside: Floats) -> tuple[npt.NDArray[np.float64
     # An organ that ends while it is still wide has probably been lost, not ended.
     blunt = np.log((facts.end_area + 1) / (area.max() + 1))
     gaps = [facts.gap_mm / _RADIUS_MM, facts.gap_mm / facts.radius_mm]
-    with_organ = np.column_stack([one, logit(soft, least=0.01), far, share, end])
-    without = np.column_stack([one, mass, blunt, *gaps])
+    with_organ = np.column_stack([one, logit(soft, least=0.01), far, share, end, sure])
+    without = np.column_stack([one, mass, blunt, *gaps, far, sure])
     return with_organ, without
+
+
+def _sureness(facts: Facts, soft: npt.NDArray[np.float64]) -> float:
+    """Log-odds of the soft Dice over the organ's open slices: an organ hard to follow is also one easily lost."""
+    area = facts.label.sum((1, 2)) * ~facts.painted
+    whole = float((soft * area).sum() / area.sum()) if area.any() else 0.5
+    return float(logit(np.array(whole), least=0.01))
 
 
 def _to_end(facts: Facts) -> npt.NDArray[np.float64]:
@@ -292,15 +300,20 @@ def expected_dice(facts: Facts, inside: Floats, used: Calibration) -> Floats:
     return found.astype(np.float32)
 
 
+def _doubt(facts: Facts, inside: Floats, dice: Floats, used: Calibration) -> npt.NDArray[np.float64]:
+    """(N,) pixels expected to be wrong. 1 - Dice is that as a share of result and organ together."""
+    if used.missed is None:
+        return np.asarray(np.where(facts.label, 1 - inside, inside).sum((1, 2)), np.float64)
+    there = facts.label.any((1, 2))
+    covered = facts.label.sum((1, 2)) + inside.sum((1, 2))
+    missed = sigmoid(slice_features(facts, inside)[1] @ used.missed) * facts.end_area
+    return np.asarray(np.where(there, (1 - dice) * covered, missed) * ~facts.painted, np.float64)
+
+
 def _judge(facts: Facts, used: Calibration) -> OrganConfidence:
     inside = inside_chance(facts, used.voxel)
     right = np.where(facts.label, inside, 1 - inside).astype(np.float32)
     dice = expected_dice(facts, inside, used)
-    there = facts.label.any((1, 2))
-    if used.slice_without is None:
-        doubt = (1 - right).sum((1, 2))
-    else:  # 1 - Dice is the wrong area as a share of result and organ; what was missed is as large as the end
-        doubt = (1 - dice) * np.where(there, facts.label.sum((1, 2)) + inside.sum((1, 2)), facts.end_area)
     return OrganConfidence(
         organ=facts.organ,
         low=facts.low,
@@ -312,6 +325,6 @@ def _judge(facts: Facts, used: Calibration) -> OrganConfidence:
         dice=dice,
         distance_mm=facts.distance_mm,
         area_mm2=(facts.label.sum((1, 2)) * facts.pixel_mm2).astype(np.float32),
-        doubt_mm2=(doubt * facts.pixel_mm2).astype(np.float32),
+        doubt_mm2=(_doubt(facts, inside, dice, used) * facts.pixel_mm2).astype(np.float32),
         painted=facts.painted,
     )

@@ -12,9 +12,7 @@ from napari_medssl.errors import FormatError
 from napari_medssl.labels import default_label
 from napari_medssl.metrics.calibration import sigmoid
 from napari_medssl.oneshot.calibration import (
-    SLICE_WITH,
-    SLICE_WITHOUT,
-    VOXEL,
+    COUNTS,
     Calibration,
     calibration_for,
     of_entry,
@@ -38,8 +36,9 @@ SHAPE = (14, 32, 32)
 _PLAIN = Calibration(
     # The method's own log-odds, weaker with the distance from the labels.
     np.array([0, 2.0, 0, 0, -1.5, 0, 0, 0, 0, 0, 0]),
-    np.array([0, 1.0, -1.0, 0, 0]),
-    np.array([0.5, 0, -1.0, 2.0, 2.0]),
+    np.array([0, 1.0, -1.0, 0, 0, 0]),
+    np.array([0.5, 0, -1.0, 2.0, 2.0, 0, 0]),
+    np.array([-0.5, 0, 1.0, -2.0, -2.0, 0, 0]),
 )
 
 
@@ -213,8 +212,7 @@ def test_the_queue_has_the_slices_of_all_scans_by_entropy() -> None:
 
 
 def _entry(weights: str = "w", route: str = "within") -> dict[str, object]:
-    numbers = {"voxel": VOXEL, "slice_with": SLICE_WITH, "slice_without": SLICE_WITHOUT}
-    return {"weights": weights, "route": route, "scans": 3} | {k: [0.5] * n for k, n in numbers.items()}
+    return {"weights": weights, "route": route, "scans": 3} | {k: [0.5] * n for k, n in COUNTS.items()}
 
 
 def test_fitted_numbers_come_back_from_their_file(tmp_path: Path) -> None:
@@ -225,7 +223,7 @@ def test_fitted_numbers_come_back_from_their_file(tmp_path: Path) -> None:
     assert [(e["route"], e["scans"]) for e in again] == [("across", 3), ("within", 9)]
     voxel = of_entry(again[0]).voxel
     assert voxel is not None
-    assert voxel.shape == (VOXEL,)
+    assert voxel.shape == (COUNTS["voxel"],)
 
 
 @pytest.mark.parametrize(
@@ -261,3 +259,4 @@ def test_the_package_ships_numbers_that_can_be_read() -> None:
     assert found.voxel is not None
     assert found.slice_with is not None
     assert found.slice_without is not None
+    assert found.missed is not None
