@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from napari_medssl.errors import SettingsError, WeightsError
+from napari_medssl.errors import WeightsError
 from napari_medssl.models.bundle import Bundle, load_bundle, load_module
 from napari_medssl.models.propagator import build_propagator
 from napari_medssl.settings import setting
@@ -18,6 +17,7 @@ from napari_medssl.train.episodes.guided_walks import GuidedWalks, GuideSettings
 from napari_medssl.train.episodes.rehearsals import Rehearsals
 from napari_medssl.train.episodes.sources import WalkSettings
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.propagators import propagator_from
 from napari_medssl.train.objectives.mask_walk import MaskWalk
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
 
@@ -56,7 +56,7 @@ def build(settings: GuidedPropagationSettings) -> Recipe:
         facts["starts_from"] = bundle.sha256
     else:
         first, name = None, settings.propagator
-        network = _network(settings)
+        network = propagator_from(settings.propagator, settings.propagator_options, guided=True)
     walks = Rehearsals(settings.walks, first, seed=settings.run.seed, share=settings.guides.walker_share)
     task = GuidedWalks(settings.guides, walks, steps=settings.walks.steps, crop_size=network.crop_size)
     objective = MaskWalk(network.train().to(memory_format=torch.channels_last))
@@ -81,17 +81,6 @@ def _start(path: Path) -> Bundle:
     if "propagator" not in bundle.modules:
         raise WeightsError(f"{path} holds no propagator, only: {', '.join(bundle.modules)}; give weights that have one")
     return bundle
-
-
-def _network(settings: GuidedPropagationSettings) -> Any:
-    try:
-        options = json.loads(settings.propagator_options or "{}")
-        return build_propagator(settings.propagator, **options | {"guided": True})
-    except (TypeError, ValueError) as error:  # no JSON, no JSON object, or unknown arguments
-        raise SettingsError(
-            f"propagator_options {settings.propagator_options!r} do not fit {settings.propagator}: {error}; "
-            'write a JSON object such as {"crop_size": 96}'
-        ) from error
 
 
 SMALL = GuidedPropagationSettings(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
-from napari_medssl.errors import SettingsError
-from napari_medssl.models.propagator import build_propagator
 from napari_medssl.settings import setting
 from napari_medssl.train.episodes.sources import WalkSettings
 from napari_medssl.train.episodes.walks import Walks
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.propagators import propagator_from
 from napari_medssl.train.objectives.mask_walk import MaskWalk
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
 
@@ -35,20 +32,10 @@ class PropagationSettings:
 
 def build(settings: PropagationSettings) -> Recipe:
     """Propagator, walks and loss."""
-    network = _network(settings).train()
+    network = propagator_from(settings.propagator, settings.propagator_options).train()
     task = Walks(settings.walks, crop_size=network.crop_size)
     objective = MaskWalk(network.to(memory_format=torch.channels_last))
     return Recipe(task, objective, settings.propagator, role="propagator")
-
-
-def _network(settings: PropagationSettings) -> Any:
-    try:
-        return build_propagator(settings.propagator, **json.loads(settings.propagator_options or "{}"))
-    except (TypeError, ValueError) as error:  # no JSON, no JSON object, or unknown arguments
-        raise SettingsError(
-            f"propagator_options {settings.propagator_options!r} do not fit {settings.propagator}: {error}; "
-            'write a JSON object such as {"crop_size": 96}'
-        ) from error
 
 
 SMALL = PropagationSettings(
