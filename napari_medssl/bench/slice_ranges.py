@@ -28,6 +28,7 @@ from napari_medssl.progress import Progress, Steps
 from napari_medssl.train.dataset import Case
 from napari_medssl.volume import Volume
 
+_Mask = npt.NDArray[np.bool_]
 _SUPPORT_SLICES = 3  # the published few-shot protocol, as `bench.accuracy` across patients
 
 
@@ -35,12 +36,14 @@ _SUPPORT_SLICES = 3  # the published few-shot protocol, as `bench.accuracy` acro
 class RangeScore:
     """One organ of one scan: Dice over the whole scan with no range, with that from scores, with the true one.
 
+    cut: with no range, but what lies outside the range from scores taken away afterwards.
     found, true: half-open ranges; found is the whole scan where the scores see the organ on no slice.
     """
 
     scan: str
     organ: int
     whole: float
+    cut: float
     scored: float
     oracle: float
     found: tuple[int, int]
@@ -101,14 +104,21 @@ def _query(query: _Read, known: Sequence[_Read], engine: Engine) -> Steps[list[R
         found, true = span or (0, depth), _span(query.truth == organ)
         marked = donor.truth == organ
         support = Support(donor.scan, mask_of(marked, even_slices(marked, _SUPPORT_SLICES)))
-        whole, scored, oracle = (_dice(engine, query, support, organ, limits) for limits in (None, found, true))
-        scores.append(RangeScore(query.name, organ, whole, scored, oracle, found, true))
+        masks = [_segmented(engine, query, support, limits) for limits in (None, found, true)]
+        kept = np.zeros_like(masks[0])
+        kept[slice(*found)] = masks[0][slice(*found)]
+        whole, cut, scored, oracle = (_dice(m, query.truth == organ) for m in (masks[0], kept, *masks[1:]))
+        scores.append(RangeScore(query.name, organ, whole, cut, scored, oracle, found, true))
     return scores
 
 
-def _dice(engine: Engine, query: _Read, support: Support, organ: int, limits: tuple[int, int] | None) -> float:
-    found = engine.segment(query.scan, [support], slice_range=limits).labels.data == 1
-    value = dice(found, query.truth == organ).value
+def _segmented(engine: Engine, query: _Read, support: Support, limits: tuple[int, int] | None) -> _Mask:
+    found: _Mask = engine.segment(query.scan, [support], slice_range=limits).labels.data == 1
+    return found
+
+
+def _dice(found: _Mask, truth: _Mask) -> float:
+    value = dice(found, truth).value
     return float("nan") if value is None else value
 
 

@@ -82,12 +82,12 @@ def _ranges(args: argparse.Namespace, console: Console) -> int | None:
         steps = [range_steps(folder, engine=engine, queries=args.ranges, only=args.only) for folder in args.data]
         rows = [row for found in map(console.follow, steps) for row in found]
         facts = {**environment(), "command": ["medssl", *args.argv], "engine": engine.describe()}
-    names = ("whole", "scored", "oracle")
+    names = ("whole", "cut", "scored", "oracle")
     table = [
         (r.scan, str(r.organ), *(f"{getattr(r, n):.3f}" for n in names), _span(r.found), _span(r.true)) for r in rows
     ]
     means = (f"{np.nanmean([getattr(r, n) for r in rows]):.3f}" for n in names)
-    head = ("scan", "organ", "no range", "from scores", "true", "found", "is")
+    head = ("scan", "organ", "no range", "cut after", "from scores", "true", "found", "is")
     console.table(head, [*table, ("mean", "", *means, "", "")])
     if file is not None:
         write_report(file, facts | {"rows": [dataclasses.asdict(r) for r in rows]})
