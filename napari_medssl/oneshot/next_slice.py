@@ -45,9 +45,9 @@ def suggest_slices(
 
     To label a slice makes it right, and its neighbours better: the area expected to be wrong on slice z falls by the
     factor h(d') / h(d), d and d' being the distances of z from the nearest labelled slice before and after, and
-    h(d) = d^2 / (d^2 + (60 mm)^2). The gain is what falls off, summed over the organ, as a share of result and organ together:
-    the rise of Dice. Slices within 60 mm beyond the organ's ends count, too: it may have been lost there;
-    where it is not, to say so ends it.
+    h(d) = d^2 / (d^2 + (60 mm)^2). The gain is what falls off, summed over the organ, as a share of result and
+    organ together: the rise of Dice. Slices within 60 mm beyond the organ's ends count, too: it may have been lost
+    there; where it is not, to say so ends it.
     Slices that were labelled, or where the organ was said to be absent, never come back for it.
     """
     chosen = {value: one for value, one in found.items() if organ is None or value == organ}

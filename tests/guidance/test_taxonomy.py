@@ -9,7 +9,7 @@ import pytest
 
 from napari_medssl.guidance import METHODS, NOTICE, SYSTEMS
 
-OURS = {"incontext", "propagation"}
+OURS = {"incontext", "propagation", "guided-propagation"}
 FAMILIES = {"contrastive", "non-contrastive", "predictive", "generative", "hybrid", "episodes"}
 
 

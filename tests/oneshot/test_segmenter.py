@@ -425,7 +425,8 @@ def test_the_reviser_sees_the_first_answer_and_its_own_counts_half(models: Any, 
     support = [Support(query, only(truth, [7]))]
     first = segment(models, query, support, settings=SegmentSettings(refine="")).probability[1]
     models.reviser = Doubter()
-    revised = segment(models, query, support, settings=SegmentSettings(refine="")).probability[1]
+    once = SegmentSettings(refine="", revisions=1)
+    revised = segment(models, query, support, settings=once).probability[1]
     np.testing.assert_array_equal(revised[7], first[7])  # what is labelled stays
     sure = first.astype(np.float32) > 0.95
     sure[7] = False
