@@ -14,8 +14,8 @@ from napari_medssl.labels import Label
 from napari_medssl.library.example import Example
 from napari_medssl.library.keeping import KeptScan
 from napari_medssl.library.library import Library
+from napari_medssl.library.looks import Encoder
 from napari_medssl.library.ranking import RULE, Match, SelectSettings, rank_steps
-from napari_medssl.library.signature import Encoder
 from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.support import Support

@@ -2,7 +2,7 @@
 
 Layout, version 1. Metadata: "format", "version", "card" (JSON). The card has a list of scans and a list of examples;
 the arrays of the n-th are called "scan.n.detail", "scan.n.overview", "example.n.mask" and, when features are kept,
-"scan.n.features" and "scan.n.summaries".
+"scan.n.summaries".
 """
 
 from __future__ import annotations
@@ -116,7 +116,6 @@ def _packed(library: Library) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         tensors[f"scan.{n}.overview"] = scan.overview
         stored = library.features_of(scan)
         if stored is not None:
-            tensors[f"scan.{n}.features"] = stored.features
             tensors[f"scan.{n}.summaries"] = stored.summaries
     for n, example in enumerate(library.examples):
         tensors[f"example.{n}.mask"] = example.mask
@@ -147,8 +146,6 @@ def _scan_card(scan: KeptScan, stored: StoredFeatures | None) -> dict[str, Any]:
 def _features_card(stored: StoredFeatures) -> dict[str, Any]:
     return {
         "weights_sha256": stored.weights_sha256,
-        "size": stored.size,
-        "slices": stored.slices,
         "sha256": stored.sha256(),
     }
 
@@ -187,13 +184,7 @@ def _unpacked(
 
 
 def _features(facts: Mapping[str, Any], tensors: Mapping[str, np.ndarray], n: int) -> StoredFeatures:
-    stored = StoredFeatures(
-        str(facts["weights_sha256"]),
-        _whole([facts["size"]], 1)[0],
-        _whole(facts["slices"]),
-        np.asarray(tensors[f"scan.{n}.features"]),
-        np.asarray(tensors[f"scan.{n}.summaries"]),
-    )
+    stored = StoredFeatures(str(facts["weights_sha256"]), np.asarray(tensors[f"scan.{n}.summaries"]))
     if stored.sha256() != facts["sha256"]:
         raise FormatError(f"the features of scan {n} are not those that were saved")
     return stored

@@ -19,8 +19,8 @@ from napari_medssl.library.stored_features import StoredFeatures
 if TYPE_CHECKING:
     from napari_medssl.library.apply import Choice, Segmenter
     from napari_medssl.library.keeping import KeepSettings, KeptScan
+    from napari_medssl.library.looks import Encoder
     from napari_medssl.library.ranking import SelectSettings
-    from napari_medssl.library.signature import Encoder
     from napari_medssl.oneshot.result import Segmentation
     from napari_medssl.oneshot.settings import SegmentSettings
     from napari_medssl.oneshot.support import Support
@@ -135,14 +135,12 @@ class Library:
         return finish(self.with_features_steps(engine))
 
     def with_features_steps(self, engine: Encoder) -> Steps[Library]:
-        """The library with the features of its labelled slices under the engine's weights, instead of any it had."""
-        from napari_medssl.library.signature import stored_steps
+        """The library with features under the engine's weights, instead of any it had."""
+        from napari_medssl.library.looks import stored_steps
 
         features = {}
         for scan in self.scans:
-            stored = yield from stored_steps(engine, scan, [e for e in self.examples if e.scan is scan])
-            if stored is not None:
-                features[scan.sha256] = stored
+            features[scan.sha256] = yield from stored_steps(engine, scan)
         return dataclasses.replace(self, features=features)
 
     def supports_for(self, engine: Encoder, volume: Volume, *, settings: SelectSettings | None = None) -> Choice:

@@ -37,7 +37,7 @@ class Trial:
     scan: the query. choice: "alone" with one example, "best" with the k best-matching ones. k: how many (of "alone" the
     place of the example in the ranking, from 1). whole: Dice over the whole scan, nothing known of it. in_range: the
     organ's own slices given and counted ("oracle"). seconds: of the run without a range, all organs together.
-    likeness, agreement: of the example, for "alone". member: its name.
+    likeness: of the example, for "alone". member: its name.
     """
 
     scan: str
@@ -49,7 +49,6 @@ class Trial:
     seconds: float
     member: str = ""
     likeness: float = math.nan
-    agreement: float = math.nan
 
 
 def measure_steps(
@@ -207,7 +206,7 @@ def _trials_on(
         picks = {name: found[place : place + 1] for name, found in ranked.items()}
         for name, scores in (yield from asked.score_steps(picks)).items():
             (m,) = picks[name]
-            trials.append(Trial(asked.name, name, "alone", place + 1, *scores, m.example.name, m.likeness, m.agreement))
+            trials.append(Trial(asked.name, name, "alone", place + 1, *scores, m.example.name, m.likeness))
     for k in ks:
         picks = {name: found[: k or None] for name, found in ranked.items()}
         for name, scores in (yield from asked.score_steps(picks)).items():

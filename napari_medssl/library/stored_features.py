@@ -12,39 +12,23 @@ from napari_medssl.errors import FormatError
 
 @dataclass(frozen=True, eq=False)
 class StoredFeatures:
-    """What comparing needs of one kept scan, under one encoder; with other weights it is not used.
+    """The look of every slice of one kept scan under one encoder; with other weights it is not used.
 
-    weights_sha256: of the weights they were made with.
-    size: side of the encoder's input square in pixels.
-    slices: with features, ascending. features: float16 (len(slices), D, h, w).
-    summaries: float16 (Z, E), the look of every slice.
+    weights_sha256: of the weights it was made with. summaries: float16 (Z, E), a unit vector for each slice.
 
-    Raises FormatError when the parts do not fit together.
+    Raises FormatError when it is no such array.
     """
 
     weights_sha256: str
-    size: int
-    slices: tuple[int, ...]
-    features: np.ndarray
     summaries: np.ndarray
 
     def __post_init__(self) -> None:
-        f, s = self.features, self.summaries
-        rising = all(a < b for a, b in zip(self.slices, self.slices[1:], strict=False))
-        fits = f.ndim == 4 and len(f) == len(self.slices) and s.ndim == 2 and rising
-        if not (fits and f.dtype == s.dtype == np.float16 and 1 <= self.size <= 1 << 14):
+        s = self.summaries
+        if s.ndim != 2 or s.dtype != np.float16 or not np.isfinite(s.sum(dtype=np.float32)):
             raise FormatError("the stored features are inconsistent")
-        if not (np.isfinite(f.sum(dtype=np.float32)) and np.isfinite(s.sum(dtype=np.float32))):
-            raise FormatError("the stored features are not numbers")
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes they take."""
-        return self.features.nbytes + self.summaries.nbytes
 
     def sha256(self) -> str:
         """Hash of everything; a stored file is checked with it."""
-        h = hashlib.sha256(repr((self.weights_sha256, self.size, self.slices, self.features.shape)).encode())
-        for array in (self.features, self.summaries):
-            h.update(np.ascontiguousarray(array).data)
+        h = hashlib.sha256(repr((self.weights_sha256, self.summaries.shape)).encode())
+        h.update(np.ascontiguousarray(self.summaries).data)
         return h.hexdigest()
