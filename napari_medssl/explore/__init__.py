@@ -1,0 +1,1 @@
+"""Looking into scans through dense features: colours, likeness, regions, correspondence, search."""
