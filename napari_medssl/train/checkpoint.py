@@ -72,16 +72,28 @@ def resume_run(
     """
     if not path.is_file():
         return None
-    tensors, meta = _read(path)
-    state = RunState(**json.loads(meta["run"]))
+    state, tensors = read_run(path)
     _same_settings(path, json.loads(json.dumps(settings)), state.settings, may_change)
-    own = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     try:
-        model.load_state_dict(own)
+        model.load_state_dict(model_state(tensors))
     except RuntimeError as error:
         raise WeightsError(f"{path} is a run of another encoder; choose another folder") from error
     _load_optimiser(optimiser, {k: v for k, v in tensors.items() if k.startswith("optimiser.")})
     return state
+
+
+def read_run(path: Path) -> tuple[RunState, dict[str, Tensor]]:
+    """The stored facts and every tensor, by the names of the file ("model...", "optimiser...").
+
+    Raises WeightsError when the file is damaged or no state of a run.
+    """
+    tensors, meta = _read(path)
+    return RunState(**json.loads(meta["run"])), tensors
+
+
+def model_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of the objective among the tensors of a run: encoder, heads, teachers and queues."""
+    return {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
