@@ -15,7 +15,9 @@ Size: TypeAlias = tuple[int, int, int]
 """Voxels along z, y and x; the papers' 64 x 64 x 32 (height, width, depth) is (32, 64, 64) here."""
 
 _AIR = 20  # of 255: 8 % of the intensity window, below which the slice encoder counts a pixel as air, too
-_BODY_SHARE = 0.1  # ours: a box with less body teaches nothing about turns, places or likeness
+BODY_SHARE = 0.1
+"""Ours: a box with less body teaches nothing about turns, places or likeness."""
+
 _TRIES = 4  # ours: a scan that is mostly air still gives boxes, in bounded time
 _STEP = 4  # every fourth voxel is enough to tell air from body
 
@@ -46,7 +48,7 @@ def draw_corner(image: np.ndarray, size: Size, rng: np.random.Generator) -> Size
     """
     corner = _anywhere(image, size, rng)
     for _ in range(_TRIES - 1):
-        if _body_share(image, corner, size) >= _BODY_SHARE:
+        if body_share(image, corner, size) >= BODY_SHARE:
             break
         corner = _anywhere(image, size, rng)
     return corner
@@ -94,6 +96,7 @@ def _anywhere(image: np.ndarray, size: Size, rng: np.random.Generator) -> Size:
     return z, y, x
 
 
-def _body_share(image: np.ndarray, corner: Size, size: Size) -> float:
+def body_share(image: np.ndarray, corner: Size, size: Size) -> float:
+    """Share of a box that is body and not air, by every fourth voxel; what lies outside the image does not count."""
     sample = image[tuple(slice(max(0, c), max(0, c + s), _STEP) for c, s in zip(corner, size, strict=True))]
     return float((sample > _AIR).mean()) if sample.size else 0.0

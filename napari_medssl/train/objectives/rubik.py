@@ -53,6 +53,11 @@ class RubikObjective(Objective):
         self.register_buffer("orders", orders)
         self._weights, self._order_weight = dict(flags), order_weight
 
+    def logits(self, batch: Example) -> Tensor:
+        """(B, classes): which order the cubes are in, as the classes of batch["label"]."""
+        answers: Tensor = self.order(self.joined(one_by_one(self.encoder, batch)))
+        return answers
+
     def forward(self, batch: Example) -> dict[str, Tensor]:
         joined = self.joined(one_by_one(self.encoder, batch))
         order = self.order(joined)
