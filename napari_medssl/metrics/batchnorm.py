@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from napari_medssl.progress import Progress, Steps, finish
+
 Statistics: TypeAlias = dict[str, tuple[Tensor, Tensor]]
 """Layer name to (mean, variance), each (C,) on the CPU."""
 
@@ -34,12 +36,23 @@ def recollect(network: nn.Module, batches: Iterable[Tensor]) -> Statistics:
     batches: inputs of the network, on its device; small last batches count as much as full ones, so leave them out.
     Raises ValueError when there is no batch; the network's statistics are then as they were.
     """
+    return finish(recollect_steps(network, batches))
+
+
+def recollect_steps(network: nn.Module, batches: Iterable[Tensor], *, total: int = 0) -> Steps[Statistics]:
+    """`recollect` with a report before each batch; closing it puts the network's statistics back as they were.
+
+    total: number of batches, for the reports.
+    """
     layers = [layer for _, layer in _layers(network)]
-    first = None
-    with _collecting(network, layers), torch.no_grad():
-        for first in batches:
-            network(first)
-        if first is None:
+    done = 0
+    with _collecting(network, layers):
+        for batch in batches:
+            yield Progress(done, total, "collecting statistics")
+            with torch.no_grad():  # not around the yield: it would hold for the caller, too
+                network(batch)
+            done += 1
+        if not done:
             raise ValueError("no batch to collect statistics from")
     return bn_statistics(network)
 
