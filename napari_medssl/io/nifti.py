@@ -180,6 +180,14 @@ def write(path: Path, volume: Volume) -> None:
     """
     grid = file_grid(volume)
     array = storable(grid.to_native(volume.data))
+    write_array(path, array, grid, intent=_INTENT_LABEL if volume.labels else 0)
+
+
+def write_array(path: Path, array: np.ndarray, grid: NativeGrid, *, intent: int = 0) -> None:
+    """Write (i, j, k) values of any type NIfTI has, colours included, with the header of the grid's file.
+
+    intent: the code that says what the values are.
+    """
     header = _source_header(grid)
     if header is None:
         header = _new_header(grid)
@@ -187,7 +195,7 @@ def write(path: Path, volume: Volume) -> None:
         array = array[..., 0]
     header.set_data_dtype(array.dtype)
     header["cal_min"] = header["cal_max"] = 0
-    header["intent_code"] = _INTENT_LABEL if volume.labels else 0
+    header["intent_code"] = intent
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     image = kind(array, header.get_best_affine(), header)
     with _create(path) as stream:
