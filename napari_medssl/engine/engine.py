@@ -11,15 +11,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from napari_medssl.dense.files import load_grid, save_grid
+from napari_medssl.dense.grid import FeatureGrid, grid_source
+from napari_medssl.dense.settings import ExtractSettings
+from napari_medssl.dense.slices import stack_grid_steps
 from napari_medssl.engine.batches import device_lost, is_device_lost, is_out_of_memory
 from napari_medssl.engine.cache import FeatureCache
 from napari_medssl.engine.checks import Request, check_request, check_volume
 from napari_medssl.engine.device import DevicePolicy, choose_device, describe_device, policy_for
 from napari_medssl.engine.disk_store import DiskStore
 from napari_medssl.engine.encode import EncodeSettings, encode_steps, feature_bytes, input_size, plan_encoding
+from napari_medssl.engine.grid_cache import GridCache, grid_key
+from napari_medssl.engine.grids import grid_steps
 from napari_medssl.engine.memory import MIB, Estimate, estimate, require
 from napari_medssl.engine.report import complete_report, weights_facts
 from napari_medssl.engine.turn import Turn
+from napari_medssl.engine.volume_weights import DEFAULT3D, LoadedEncoder, load_encoder
 from napari_medssl.engine.weights import LoadedModels, load_models, models_on, resolve_weights
 from napari_medssl.errors import OutOfMemoryError
 from napari_medssl.models.features import FeatureStack
@@ -33,6 +40,8 @@ from napari_medssl.volume import Volume
 
 FEATURE_BUDGET_MB = 1024  # two 512 x 512 x 400 scans with the default encoder, an eighth of a small laptop's memory
 DISK_BUDGET_MB = 8192
+GRID_BUDGET_MB = 1024
+SLICES = "slices"  # in place of weights: the engine's own slice encoder
 
 
 class Engine:
@@ -40,7 +49,7 @@ class Engine:
 
     device: "auto", "cpu", "cuda", "cuda:N" or "mps".
     weights: "default", "none" (a training-free encoder), another shipped set, or the path of a bundle file.
-    feature_budget_mb: MiB of features kept in memory, least recently used out first.
+    feature_budget_mb: MiB of features kept in memory, least recently used out first. grid_budget_mb: likewise of grids.
     disk_cache: folder in which features are also kept between sessions (at most `disk_budget_mb` MiB), or None.
     encoding: how slices reach the encoder.
 
@@ -62,6 +71,7 @@ class Engine:
         weights: str | Path = "default",
         *,
         feature_budget_mb: int = FEATURE_BUDGET_MB,
+        grid_budget_mb: int = GRID_BUDGET_MB,
         disk_cache: str | Path | None = None,
         disk_budget_mb: int = DISK_BUDGET_MB,
         encoding: EncodeSettings | None = None,
@@ -74,6 +84,8 @@ class Engine:
         if disk_cache is not None:
             disk = DiskStore(Path(disk_cache).expanduser(), max_bytes=disk_budget_mb * MIB)
         self.cache = FeatureCache(feature_budget_mb * MIB, disk=disk)
+        self.grids = GridCache(grid_budget_mb * MIB)
+        self._volume_encoder: LoadedEncoder | None = None  # the last one used: held, so that it is not loaded again
         self.tracks = TrackStore()
         self._turn = Turn()
 
@@ -93,6 +105,37 @@ class Engine:
             return (yield from _Job(self, self.policy).features_steps(usable, slices))
 
         return self._turn.steps(job)
+
+    def grid(
+        self,
+        volume: Volume,
+        *,
+        weights: str | Path = DEFAULT3D,
+        settings: ExtractSettings | None = None,
+        out: str | Path | None = None,
+    ) -> FeatureGrid:
+        """`grid_steps` run to the end."""
+        return finish(self.grid_steps(volume, weights=weights, settings=settings, out=out))
+
+    def grid_steps(
+        self,
+        volume: Volume,
+        *,
+        weights: str | Path = DEFAULT3D,
+        settings: ExtractSettings | None = None,
+        out: str | Path | None = None,
+    ) -> Steps[FeatureGrid]:
+        """Dense features of a scan in its own space, from memory when they were made before.
+
+        weights: "default3d", "slices" for the engine's own slice encoder, the path of a weights file with an encoder
+        of volumes or slices, or what else `load_encoder` takes. out: a `.zarr` or `.npz` the grid is kept in; a Zarr is
+        written while the work goes on and its vectors stay on the disk.
+
+        The grid's `encoder["notes"]` say what was changed on the way. Raises VolumeError for a scan that cannot be
+        encoded, WeightsError, SettingsError, FormatError and OutOfMemoryError as `dense.extract_steps` does.
+        """
+        chosen = settings or ExtractSettings()
+        return self._turn.steps(lambda: self._grid(volume, weights, chosen, out))
 
     def segment(
         self,
@@ -191,6 +234,8 @@ class Engine:
         """Give up models and features; a job still running ends undisturbed, a new one is refused."""
         self._models = None
         self.cache.clear()
+        self.grids.clear()
+        self._volume_encoder = None
         self.tracks.clear()
         self.policy.release_memory()
 
@@ -201,6 +246,40 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _grid(
+        self, volume: Volume, weights: str | Path, settings: ExtractSettings, out: str | Path | None
+    ) -> Steps[FeatureGrid]:
+        usable, warnings = check_volume(volume)
+        facts = self._own_facts() if weights == SLICES else self._encoder3d(weights).facts()
+        key = grid_key(volume.content_hash, facts, settings, self.policy.precision)
+        found = self.grids.get(key)
+        if found is not None:
+            return found if out is None else load_grid(save_grid(out, found))
+        if weights == SLICES:
+            job = _Job(self, self.policy)
+            stack = yield from job.features_steps(usable)
+            facts["notes"] = [*facts["notes"], *warnings, *job.notes]
+            grid = yield from stack_grid_steps(
+                usable, stack, settings, facts=facts, source=grid_source(volume), out=out
+            )
+        else:
+            loaded = self._encoder3d(weights)
+            grid = yield from grid_steps(
+                usable, loaded, settings, policy=self.policy, original=volume, notes=warnings, out=out
+            )
+        if out is None and self._models is not None:
+            self.grids.put(key, grid)
+        return grid
+
+    def _own_facts(self) -> dict[str, Any]:
+        models = self.models
+        facts = {"name": models.encoder_name, "weights": self._source.name, "weights_sha256": models.sha256}
+        return {**facts, "precision": self.policy.precision, "notes": list(self.notes)}
+
+    def _encoder3d(self, weights: str | Path) -> LoadedEncoder:
+        self._volume_encoder = load_encoder(weights, self.policy)
+        return self._volume_encoder
 
     def _segment(
         self,

@@ -147,6 +147,16 @@ def models_on(models: LoadedModels, policy: DevicePolicy) -> LoadedModels:
         return found if found is not None else _place(copy.deepcopy(models), policy)
 
 
+def construction_hash(name: str, encoder: nn.Module) -> str:
+    """Stands for weights that were computed, not trained: changes with the encoder's settings, buffers or code."""
+    made = {"name": name, "config": getattr(encoder, "config", {}), "version": napari_medssl.__version__}
+    h = hashlib.sha256(json.dumps(made, sort_keys=True, default=str).encode())
+    for key, tensor in sorted(encoder.state_dict().items()):
+        h.update(key.encode())
+        h.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return h.hexdigest()
+
+
 def _place(loaded: LoadedModels, policy: DevicePolicy) -> LoadedModels:
     for module in (loaded.encoder, loaded.propagator, loaded.reviser):
         if module is not None:
@@ -166,7 +176,7 @@ def _recipe(source: WeightsSource) -> tuple[str, Callable[[], LoadedModels]]:
 
 def _training_free() -> LoadedModels:
     encoder = _build("encoder", TRAINING_FREE, {})
-    return LoadedModels(_construction_hash(TRAINING_FREE, encoder), TRAINING_FREE, encoder, None)
+    return LoadedModels(construction_hash(TRAINING_FREE, encoder), TRAINING_FREE, encoder, None)
 
 
 def _from_bundle(name: str, bundle: Bundle) -> LoadedModels:
@@ -215,16 +225,6 @@ def _register_encoder(name: str) -> None:
         if name in encoders:
             return
         importlib.import_module(f"{models.__name__}.{module}")
-
-
-def _construction_hash(name: str, encoder: nn.Module) -> str:
-    """Stands for weights that were computed, not trained: changes with the encoder's settings, buffers or code."""
-    made = {"name": name, "config": getattr(encoder, "config", {}), "version": napari_medssl.__version__}
-    h = hashlib.sha256(json.dumps(made, sort_keys=True, default=str).encode())
-    for key, tensor in sorted(encoder.state_dict().items()):
-        h.update(key.encode())
-        h.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return h.hexdigest()
 
 
 def _read_facts(path: Path) -> WeightsFacts:
