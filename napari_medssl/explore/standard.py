@@ -28,11 +28,6 @@ class Standard:
         """(..., C) float32 of (..., C) vectors."""
         return (np.clip(vectors, self.low, self.high) - self.mean) * self.scale
 
-    def undo(self, vectors: Floats) -> Floats:
-        """Features again from z-scores within the usual range; a constant channel gets its value back."""
-        safe = np.where(self.scale > 0, self.scale, 1.0)
-        return np.asarray(vectors / safe * (self.scale > 0) + self.mean, np.float32)
-
 
 def fit_standard(vectors: Floats) -> Standard:
     """The standard of (N, C) vectors; statistics in float64 of the values between the 1st and 99th percentile.
