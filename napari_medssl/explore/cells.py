@@ -91,6 +91,12 @@ def vectors_of(grid: FeatureGrid, cells: Cells) -> Floats:
     return found
 
 
+def centres_of(grid: FeatureGrid, cells: Cells) -> npt.NDArray[np.float64]:
+    """(N, 3) RAS mm of the centres of cells given by flat index."""
+    index = np.stack(np.unravel_index(cells, grid.shape), 1)
+    return np.asarray(index @ grid.affine[:3, :3].T + grid.affine[:3, 3])
+
+
 def space_of(grid: FeatureGrid) -> str:
     """The grid's space as text: the same before and after a file, and comparable by ==."""
     name, weights, stages, channels = grid.space
