@@ -375,6 +375,14 @@ class _Job:
             engine.cache.put(plan.key, encoded.stack)
         return encoded.stack
 
+    def grid_steps(self, volume: Volume, weights: str) -> Steps[FeatureGrid]:
+        """Dense features of a 3D encoder, from the engine's memory where it has them; what it changed is noted."""
+        start = time.perf_counter()
+        grid = yield from self._engine._grid(volume, weights, ExtractSettings(), None)
+        self.seconds += time.perf_counter() - start
+        self.notes.extend(n for n in grid.encoder.get("notes", ()) if n not in self.notes)
+        return grid
+
     def move_to_cpu(self, note: str) -> None:
         """Go on without the accelerator."""
         self.policy.release_memory()

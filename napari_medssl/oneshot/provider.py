@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from napari_medssl.dense.grid import FeatureGrid
 from napari_medssl.models.features import FeatureStack
 from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.progress import Steps
@@ -32,3 +33,5 @@ class Models(Protocol):
     def tracks(self) -> TrackStore: ...
 
     def features_steps(self, volume: Volume) -> Steps[FeatureStack]: ...
+
+    def grid_steps(self, volume: Volume, weights: str) -> Steps[FeatureGrid]: ...

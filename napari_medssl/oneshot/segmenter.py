@@ -29,6 +29,7 @@ from napari_medssl.oneshot.scribbles import with_corrections
 from napari_medssl.oneshot.settings import Method, SegmentSettings
 from napari_medssl.oneshot.support import Support
 from napari_medssl.oneshot.transfer import Labelled, OrganRange, labelled_slices, match_organ, organ_range
+from napari_medssl.oneshot.volume_features import chosen_features
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
 
@@ -78,6 +79,7 @@ def segment_volume(
     organs = organs_of(supports)
     _label_type(max(o.value for o in organs))  # refuse now rather than after the work
     anchors = anchors_of(here)
+    models = chosen_features(models, settings)
     run = _Run(query, models, settings, window_limits(query, settings.intensity), slice_range)
     foreign = [o for o in organs if o.value not in anchors]
     methods = _methods(run, within=bool(anchors), across=bool(foreign))  # refuse now rather than after half the work

@@ -11,6 +11,7 @@ from napari_medssl.oneshot.prototype_settings import PrototypeSettings
 from napari_medssl.oneshot.quadrants import QuadrantSettings
 from napari_medssl.settings import setting
 
+Features = Literal["slices", "volume", "both"]
 Method = Literal["auto", "learned", "random-walker", "prototypes"]
 DEFAULT_REFINE = "connected holes"
 
@@ -38,6 +39,11 @@ class SegmentSettings:
     propagation: PropagationSettings = field(default_factory=PropagationSettings)
     prototypes: PrototypeSettings = field(default_factory=PrototypeSettings)
     quadrants: QuadrantSettings = field(default_factory=QuadrantSettings)
+    features: Features = setting(
+        "slices", "matching across scans by features of slices, of a 3D encoder, or of both joined", advanced=True
+    )
+    volume_weights: str = setting("default3d", "weights of the 3D encoder, or a file", advanced=True)
+    volume_share: float = setting(0.5, "weight of the 3D features when both are joined", ge=0, le=1, advanced=True)
     parts: bool = setting(
         True, "prototype method across scans with a given range: each labelled slice serves its part", advanced=True
     )
