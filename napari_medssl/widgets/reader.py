@@ -16,6 +16,7 @@ from napari_medssl.io.formats import stem_of, suffix_of
 from napari_medssl.io.label_table import table_path
 from napari_medssl.labels import default_label
 from napari_medssl.volume import Volume
+from napari_medssl.widgets._grid_file import grid_layer, is_grid_file
 
 if TYPE_CHECKING:
     from napari_medssl.io.dicom_series import Series
@@ -33,6 +34,8 @@ _SAMPLE = 500_000
 def get_reader(path: PathOrPaths) -> Callable[[PathOrPaths], list[LayerData]] | None:
     """The reading function, or None when the path is nothing we read."""
     first = Path(path if isinstance(path, str) else path[0])
+    if first.suffix.lower() == ".zarr":
+        return read_layers if is_grid_file(first) else None  # other arrays in Zarr are for other readers
     return read_layers if first.is_dir() or suffix_of(first) in _ENDINGS else None
 
 
@@ -46,6 +49,9 @@ def read_layers(path: PathOrPaths) -> list[LayerData]:
     layers = []
     for one in [path] if isinstance(path, str) else list(path):
         place = Path(one)
+        if is_grid_file(place):
+            layers.append(grid_layer(place))
+            continue
         volume = _read(place)
         name = place.name if place.is_dir() else stem_of(place)
         layers.append(labels_layer(volume, name) if volume.labels else image_layer(volume, name))
