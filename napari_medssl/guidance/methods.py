@@ -65,6 +65,7 @@ METHODS: dict[str, Entry] = {
         Entry("rot3d", "rotation of cubes", "predictive", 3, "rotation"),
         Entry("rotation", "rotation of slices", "predictive", 2, "rotation"),
         Entry("geometric", "54 geometric transforms", "predictive", 2, "geometric"),
+        Entry("voxel-contrast", "contrast of voxels", "contrastive", 3, "voxels"),
         Entry("pcrl", "PCRL", "hybrid", 3, "pcrl"),
         Entry("model-genesis", "Models Genesis", "generative", 3, "genesis"),
         Entry("mae3d", "masked autoencoder on volumes", "generative", 3, "mae"),

@@ -25,7 +25,7 @@ _NAMES = (
     "simclr dcl dclw binary combo mio-v1 mio-v2 mio-v3 dystress dystress-dcl macl moco-v2 byol simsiam barlow-twins "
     "vicreg dino swav w-mse pirl zero-icl zero-fcl zero-cl arb logdet sslacl skid-v1 skid-v2 skid-v3 skid-noblocks "
     "geometric rotation rot3d rpl jigsaw3d rubik rubik-plus autoencoder model-genesis pcrl simclr3d byol3d mae2d mae3d "
-    "cowpro incontext propagation guided-propagation"
+    "cowpro incontext propagation guided-propagation voxel-contrast"
 )
 every = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 

@@ -30,6 +30,7 @@ METHODS = (
     "pcrl",
     "simclr3d",
     "byol3d",
+    "voxel-contrast",
 )
 
 # What learning eight examples by heart looks like: a scalar of the objective, and what it reaches.
@@ -44,6 +45,7 @@ OVERFIT = {
     "pcrl": ("loss", 0.055),
     "simclr3d": ("loss", 0.3),
     "byol3d": ("loss", 0.3),
+    "voxel-contrast": ("loss", 0.5),
 }
 
 
