@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "pretrain": "train an encoder on your own scans, with any of some fifty methods",
     "compare": "pretraining methods side by side, under one budget",
     "evaluate": "how good an encoder is, with and without labels",
+    "inspect": "what pretraining left in a 3D encoder: likeness of layers, statistics, transfer, evidence",
     "classify": "labels of whole exams: train, score, judge, explain",
     "pack": "join trained modules into one weights file",
     "accuracy": "Dice on labelled scans, from few labelled slices",

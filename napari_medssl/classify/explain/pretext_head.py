@@ -126,7 +126,7 @@ def explain_pretext_steps(
     known = answers(run.recipe.task)
     if settings.explain.method == "occlusion" and not _one_box(run):
         raise SettingsError("occlusion hides parts of one image; explain puzzles of cubes by gradcam or gradcam++")
-    chosen = _spread(len(known), settings.classes) if classes is None else [int(c) for c in classes]
+    chosen = classes_asked(run, classes, settings)
     found: dict[int, Explanation] = {}
     right: dict[int, tuple[int, int]] = {}
     for n, label in enumerate(chosen):
@@ -138,6 +138,17 @@ def explain_pretext_steps(
     evidence = Volume(data, volume.affine, native=volume.native, source=volume.source)
     shares = {label: hits / asked for label, (hits, asked) in right.items()}
     return PretextEvidence(evidence, found, shares, _report(run, found, right, len(known), settings))
+
+
+def classes_asked(run: OpenedRun, classes: Sequence[int] | None, settings: PretextSettings) -> list[int]:
+    """These classes, or evenly spread ones of all the task has. Raises SettingsError for those it does not have."""
+    known = len(answers(run.recipe.task))
+    wrong = [c for c in classes or () if not 0 <= c < known]
+    if wrong or (classes is not None and not len(classes)):
+        raise SettingsError(f"class {wrong or 'none'} was asked for; this task has classes 0 to {known - 1}")
+    if classes is not None:
+        return list(dict.fromkeys(int(c) for c in classes))
+    return [int(i) for i in np.linspace(0, known - 1, min(settings.classes, known)).round()]
 
 
 def check_pretext_steps(
@@ -158,10 +169,6 @@ def _remarks(asked: Questions, run: OpenedRun) -> list[str]:
 
 def _one_box(run: OpenedRun) -> bool:
     return isinstance(run.recipe.task, Turns)
-
-
-def _spread(count: int, most: int) -> list[int]:
-    return [int(i) for i in np.linspace(0, count - 1, min(most, count)).round()]
 
 
 def _noting(note: str) -> Callable[[Progress], Progress]:

@@ -173,7 +173,7 @@ def test_what_cannot_be_asked_is_refused():
     with pytest.raises(SettingsError, match="Silent gives no scores of classes"):
         explain_pretext(opened(Turns((16, 16, 16)), Silent(), 16), volume)
     run = solver(*TASKS["turns"], volume)
-    with pytest.raises(SettingsError, match="class 99 .* classes 0 to 9"):
+    with pytest.raises(SettingsError, match=r"class \[99\] .* classes 0 to 9"):
         explain_pretext(run, volume, classes=[99])
     occluded = PretextSettings(explain=ExplainSettings(method="occlusion"))
     with pytest.raises(SettingsError, match="occlusion"):
