@@ -41,7 +41,7 @@ volume_encoders: Registry[Any] = Registry("volume encoder")
 """Factories `(**config) -> torch.nn.Module` obeying `VolumeEncoder`; registered by the modules of this package."""
 
 
-_HOMES = ("unet3d", "vit")
+_HOMES = ("medicalnet", "unet3d", "vit")
 
 
 def build_encoder3d(name: str, **config: Any) -> torch.nn.Module:

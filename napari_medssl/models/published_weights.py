@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from napari_medssl.errors import WeightsError
 
 _PREFIXES = ("module.", "backbone.")  # of DataParallel, and of torchvision's segmentation models
-_HEADS = ("classifier.", "aux_classifier.", "fc.")  # belong to the published task, not to the encoder
+_HEADS = ("classifier.", "aux_classifier.", "fc.", "conv_seg.")  # belong to the published task, not to the encoder
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
@@ -50,7 +50,7 @@ def load_published(encoder: nn.Module, path: Path) -> KeyReport:
 
     Raises WeightsError when the file is missing or unreadable, or when nothing in it fits.
     """
-    stored = _read(path)
+    stored = read_published(path)
     own = encoder.state_dict()
     plain = {_plain(name): tensor for name, tensor in stored.items()}
     ignored = sorted(name for name in plain if name.startswith(_HEADS))
@@ -75,7 +75,11 @@ def _plain(name: str) -> str:
     return name
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def read_published(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a .pth/.pt state dict (read without running any code in it) or .safetensors file, by their names.
+
+    Raises WeightsError when the file is missing, unreadable, or holds something else.
+    """
     if not path.is_file():
         raise WeightsError(f"no weights file at {path}; give the path of a downloaded .pth or .safetensors file")
     try:
