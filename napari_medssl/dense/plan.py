@@ -14,12 +14,12 @@ from napari_medssl.dense.join import Stage
 from napari_medssl.dense.pooling import pooling_factors
 from napari_medssl.dense.prepared_scan import own_spacing, resampled_shape
 from napari_medssl.dense.settings import ExtractSettings
-from napari_medssl.dense.stages import chosen_stages, stages_of
+from napari_medssl.dense.stages import chosen_stages, stages_of, widest_layer
 from napari_medssl.dense.windows import Triple, Windows, place_windows
 from napari_medssl.settings import check
 from napari_medssl.volume import Affine, Volume
 
-_MOST = 96  # voxels along a window's side: 384 MiB for the first stage of the published U-Net, and few seams
+_MOST = 128  # voxels along a window's side: 512 MiB for the first stage of the published U-Net, and few overlaps
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class VolumePlan:
 
     spacing_mm: side of the voxels the encoder is shown. voxels: of the scan at that spacing. stages: those joined;
     finest: the one whose cells the result has. known: all stages of the encoder. factors: cells pooled into one.
+    widest: numbers per voxel that the encoder's widest layer reads and writes.
     """
 
     volume: Volume
@@ -38,6 +39,7 @@ class VolumePlan:
     known: tuple[Stage, ...]
     stages: tuple[Stage, ...]
     factors: Triple
+    widest: float
 
     @cached_property
     def finest(self) -> Stage:
@@ -60,6 +62,26 @@ class VolumePlan:
     def nbytes(self) -> int:
         """Bytes of the result."""
         return math.prod(self.shape) * np.dtype(self.settings.precision).itemsize
+
+    @property
+    def rows_bytes(self) -> int:
+        """Most bytes of the features that windows still add to, of the rows being joined, and of the slab they see."""
+        _, height, width = self.windows.scan
+        depth = self.windows.size[0]
+        slab = depth * height * width
+        waiting = sum(s.channels * slab // s.stride**3 for s in self.stages)
+        joined = self.shape[0] * (depth // self.finest.stride) * math.prod(self.cells[1:])
+        return 4 * (2 * waiting + 2 * joined + 2 * slab)
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes that encoding one window takes, in float32.
+
+        Twice what the widest layer reads and writes, for convolutions on a CPU work on copies of their own layout, and
+        what is kept of every stage. Measured: see docs/features3d.md.
+        """
+        kept = sum(s.channels / s.stride**3 for s in self.known)
+        return int(4 * math.prod(self.windows.size) * (2 * self.widest + kept))
 
     @property
     def affine(self) -> Affine:
@@ -93,7 +115,7 @@ def plan_volume(
     finest = min(s.stride for s in stages)
     z, y, x = (n * s / m * finest for n, s, m in zip(volume.shape, volume.spacing_mm, voxels, strict=True))
     factors = pooling_factors((z, y, x), settings.cell_mm)
-    return VolumePlan(volume, settings, spacing, voxels, windows, known, stages, factors)
+    return VolumePlan(volume, settings, spacing, voxels, windows, known, stages, factors, widest_layer(encoder))
 
 
 def _patch_of(encoder: Any, hints: Mapping[str, Any]) -> tuple[int, ...]:

@@ -42,7 +42,12 @@ class Pooling:
 
 
 def _means(rows: Tensor, factors: Triple) -> Tensor:
+    z, y, x = (-n % f for n, f in zip(rows.shape[1:], factors, strict=True))
     if not rows.shape[1]:
-        return rows.new_empty((len(rows), 0, *(-(-n // f) for n, f in zip(rows.shape[2:], factors[1:], strict=True))))
-    # With ceil_mode a box that sticks out is averaged over the cells inside.
-    return F.avg_pool3d(rows[None], factors, ceil_mode=True, count_include_pad=False)[0]
+        return rows.new_empty((len(rows), 0, (rows.shape[2] + y) // factors[1], (rows.shape[3] + x) // factors[2]))
+    beyond = (0, x, 0, y, 0, z)
+    means = F.avg_pool3d(F.pad(rows, beyond)[None], factors)[0]
+    if not any(beyond):
+        return means
+    inside = F.avg_pool3d(F.pad(torch.ones_like(rows[:1]), beyond)[None], factors)[0]
+    return means / inside  # of a box that sticks out, over the cells inside

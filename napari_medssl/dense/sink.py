@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from napari_medssl.dense.files import grid_path, load_grid, save_grid
@@ -120,7 +121,9 @@ def writing(
 
 def stored(rows: Tensor, dtype: Any) -> npt.NDArray[Any]:
     """The rows in the format they are kept in. Raises SettingsError for values beyond the range of float16."""
-    values = rows.numpy()
-    if np.dtype(dtype) == np.float16 and values.size and float(rows.abs().max()) > float(np.finfo(np.float16).max):
+    if np.dtype(dtype) == np.float32:
+        return rows.numpy()
+    half = rows.half()  # many times faster than NumPy's conversion
+    if not bool(torch.isfinite(half.sum(dtype=torch.float32))) and not bool(torch.isfinite(half).all()):
         raise SettingsError("the features exceed the range of float16; choose precision float32, or normalise them")
-    return values.astype(dtype, copy=False)
+    return half.numpy()

@@ -37,6 +37,23 @@ def stages_of(encoder: Any) -> tuple[Stage, ...]:
     )
 
 
+def widest_layer(encoder: Any) -> float:
+    """Most numbers that one layer reads and writes, per voxel of the input: what its memory goes by."""
+    side, most = int(encoder.stride), [1.0]
+
+    def look(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        most.append(sum(t.numel() for t in (*inputs, output) if isinstance(t, torch.Tensor)) / side**3)
+
+    leaves = [m for m in encoder.modules() if m is not encoder and not any(True for _ in m.children())]
+    hooks = [m.register_forward_hook(look) for m in leaves]
+    try:
+        stages_of(encoder)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(most)
+
+
 def chosen_stages(stages: Sequence[Stage], wanted: Sequence[int], known: Sequence[int] = ()) -> tuple[Stage, ...]:
     """The stages asked for; else those the card names; else those of two to four voxels per cell, or the last one.
 

@@ -58,8 +58,9 @@ def shares(starts: Sequence[int], size: int, total: int, blend: Blend) -> npt.ND
     """(windows, size) float32: what each cell of each window along one axis counts; for every cell they sum to 1.
 
     starts, size, total: in cells. MONAI's importance map along one axis, divided by the sum of all windows: the product
-    over three axes is its weighted average, without a map of counts and axis by axis. MONAI raises the smallest
-    weights of the whole map, in the corners, to 0.001; here those of each axis are.
+    over three axes is its weighted average, without a map of counts and axis by axis. MONAI raises weights below 0.001
+    of the whole map, so that along the border of a scan the middle and the edge of windows count alike; here (ours)
+    those along each axis are raised, which keeps the middle ahead.
     """
     one = compute_importance_map((size,), mode=blend).numpy()
     sums = np.zeros(total)

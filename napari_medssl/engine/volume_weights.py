@@ -14,15 +14,18 @@ import torch
 from torch import nn
 
 from napari_medssl.engine.device import DevicePolicy
+from napari_medssl.engine.medicalnet import MEDICALNET, fetch_medicalnet
 from napari_medssl.engine.weights import WeightsSource, construction_hash, load_models, resolve_weights
 from napari_medssl.errors import SettingsError, WeightsError
 from napari_medssl.models.bundle import Bundle, file_sha256, load_bundle, load_module
 from napari_medssl.models.encoder3d import build_encoder3d, volume_encoders
+from napari_medssl.models.medicalnet import medicalnet_from
 
 DEFAULT3D = "default3d"
 UNTRAINED3D = "untrained3d"
 _UNTRAINED = {"width": 0.5}  # of the U-Net that stands in: as narrow as the pretraining methods' default
 _SEED = 0
+_TORCH_SUFFIXES = (".pth", ".pt")
 _ROLES = ("encoder3d", "encoder")  # of pretraining runs in 3D, and of shipped sets
 
 
@@ -68,11 +71,16 @@ def load_encoder(weights: str | Path, policy: DevicePolicy) -> LoadedEncoder:
     """The encoder that `weights` names, placed for `policy`.
 
     weights: "default3d"; "untrained3d", a 3D U-Net with seeded first weights to compare with; the path of a bundle that
-    holds an encoder of volumes or slices, such as the encoder.safetensors of a pretraining run; or another shipped set.
+    holds an encoder of volumes or slices, such as the encoder.safetensors of a pretraining run; a .pth file of
+    MedicalNet, or "medicalnet-resnet10", -18, -34 or -50, whose files are fetched once; or another shipped set.
     As long as no default weights are installed, the untrained network stands in for them, with a note.
 
     Raises WeightsError for an unknown name, a missing or damaged file, or one that holds no encoder.
     """
+    if str(weights) in MEDICALNET:
+        weights = fetch_medicalnet(str(weights))
+    if str(weights).lower().endswith(_TORCH_SUFFIXES):
+        return _published(Path(weights).expanduser(), policy)
     if weights == UNTRAINED3D:
         return _made(UNTRAINED3D, policy)
     try:
@@ -108,6 +116,19 @@ def _shared_or(key: str, policy: DevicePolicy, build: Callable[[], Any]) -> Any:
             found.encoder.eval().requires_grad_(False).to(policy.device)
             _shared[key, str(policy.device)] = found
         return found
+
+
+def _published(path: Path, policy: DevicePolicy) -> LoadedEncoder:
+    if not path.is_file():
+        raise WeightsError(f"no weights file at {path}; give the path of a downloaded .pth file")
+    digest = file_sha256(path)
+    found: LoadedEncoder = _shared_or(digest, policy, lambda: _medicalnet(path, digest))
+    return found
+
+
+def _medicalnet(path: Path, digest: str) -> LoadedEncoder:
+    encoder, report = medicalnet_from(path)
+    return LoadedEncoder("medicalnet", path.name, digest, encoder, notes=(f"{path.name}: {report.sentence()}",))
 
 
 def _made(key: str, policy: DevicePolicy, *notes: str) -> LoadedEncoder:
