@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_medssl.dense.grid import FeatureGrid
-from napari_medssl.explore.cells import Floats, Mask, chosen_cells, slabs, vectors_of
+from napari_medssl.explore.cells import Floats, Mask, checked_mask, chosen_cells, slabs, vectors_of
 from napari_medssl.explore.standard import Standard, fit_standard
 from napari_medssl.progress import Progress, Steps, finish
 
@@ -13,7 +13,8 @@ from napari_medssl.progress import Progress, Steps, finish
 def boundaries(grid: FeatureGrid, mask: Mask | None = None) -> Floats:
     """(Z, Y, X) float32, the length of the feature gradient in usual deviations per mm, root mean square of channels.
 
-    mask: (Z, Y, X) bool, the cells whose spread is the unit of each channel (the body).
+    mask: (Z, Y, X) bool, the cells whose spread is the unit of each channel (the body). Outside, the result is 0: in air,
+    features change from one window of the extraction to the next and with nothing else.
 
     Central differences of neighbouring cells, one-sided at the border, turned into millimetres by the grid's affine,
     so that thick slices are not edges (sheared grids too). Along an axis of one cell nothing changes. A constant
@@ -25,7 +26,8 @@ def boundaries(grid: FeatureGrid, mask: Mask | None = None) -> Floats:
 def boundaries_steps(grid: FeatureGrid, mask: Mask | None = None) -> Steps[Floats]:
     """`boundaries`, reporting after each slab."""
     yield Progress(0, grid.shape[0], "boundaries")
-    standard = fit_standard(vectors_of(grid, chosen_cells(grid, mask)))
+    inside = np.ones(grid.shape, bool) if mask is None else checked_mask(grid, mask)
+    standard = fit_standard(vectors_of(grid, chosen_cells(grid, inside)))
     # |gradient in mm|^2 = g' (A'A)^-1 g for the gradient g per cell.
     metric = np.linalg.inv(grid.affine[:3, :3].T @ grid.affine[:3, :3]).astype(np.float32)
     found = np.empty(grid.shape, np.float32)
@@ -35,6 +37,7 @@ def boundaries_steps(grid: FeatureGrid, mask: Mask | None = None) -> Steps[Float
         squares = sum(_squares(c, metric) for c in _scaled(block, standard))
         found[low:high] = np.sqrt(np.maximum(squares, 0.0) / used)[first : first + high - low]
         yield Progress(high, grid.shape[0], "boundaries")
+    found[~inside] = 0.0
     return found
 
 

@@ -53,6 +53,13 @@ def test_slabs_do_not_show(monkeypatch, tmp_path):
     np.testing.assert_allclose(boundaries(replace(grid, data=disk)), whole, rtol=1e-5)
 
 
+def test_outside_the_mask_is_nothing():
+    grid, body = organ_grid(), organs() > 0
+    found = boundaries(grid, body)
+    assert (found[~body] == 0).all()
+    assert found[body].min() > 0
+
+
 def test_one_slice_and_equal_vectors():
     grid = replace(organ_grid(), data=organ_grid().data[:, 2:3])
     found = boundaries(grid)
