@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_medssl.cli import evaluate_cowpro
+from napari_medssl.cli import evaluate_cowpro, evaluate_voxels
 from napari_medssl.cli.arguments import add_settings
 from napari_medssl.errors import SettingsError
 
@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.usage = (
         "medssl evaluate WEIGHTS... --data DIR [...]\n       medssl evaluate analyse WEIGHTS... --data DIR [...]\n"
+        "       medssl evaluate voxels|landmarks WEIGHTS... --data DIR [...]\n"
         "       medssl evaluate cowpro DATA... --out DIR [...]"
     )
     parser.epilog = (
@@ -34,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "or full).\n"
         "Beside each number stand the same architecture with first weights and trained from scratch on the labels.\n"
         "analyse: scores without labels; with two weights of one input also the similarity of their layers.\n"
+        "voxels, landmarks: what dense features of volume encoders know, see docs/features3d.md.\n"
         "cowpro: the thesis' tables 7.1 to 7.4; trains on folds of DATA, or scores --weights. A reproduction found in\n"
         "--out is gone on with."
     )
@@ -62,6 +64,8 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
     if args.weights[:1] == [evaluate_cowpro.COWPRO]:
         data = [*map(Path, args.weights[1:]), *args.data]
         return evaluate_cowpro.evaluate_cowpro(args, data, console)
+    if args.weights and args.weights[0] in evaluate_voxels.QUESTIONS:
+        return evaluate_voxels.evaluate_dense(args, console)
     from napari_medssl.cli.settings_list import list_settings
     from napari_medssl.evaluate.analyse import AnalyseSettings
     from napari_medssl.evaluate.run import EvaluateSettings
