@@ -21,8 +21,8 @@ def body_cells(grid: FeatureGrid, volume: Volume) -> Mask:
     """(Z, Y, X) bool: cells whose centre lies in the largest bright part of the scan, holes and notches filled.
 
     Bright is above -300 HU in a CT with Hounsfield units, else above an eighth of Otsu's threshold of intensities
-    smoothed over a cell. Filled is slice by slice. All cells when that finds nothing (a constant scan), so that the result can
-    always be used as a mask. Cells beyond the scan are not body.
+    smoothed over a cell. Filled is slice by slice. All cells when that finds nothing (a constant scan), so that the
+    result can always be used as a mask. Cells beyond the scan are not body.
     """
     values = _at_cells(grid, volume)
     seen = np.isfinite(values)

@@ -13,8 +13,8 @@ from napari_medssl.progress import Progress, Steps, finish
 def boundaries(grid: FeatureGrid, mask: Mask | None = None) -> Floats:
     """(Z, Y, X) float32, the length of the feature gradient in usual deviations per mm, root mean square of channels.
 
-    mask: (Z, Y, X) bool, the cells whose spread is the unit of each channel (the body). Outside, the result is 0: in air,
-    features change from one window of the extraction to the next and with nothing else.
+    mask: (Z, Y, X) bool, the cells whose spread is the unit of each channel (the body). Outside, the result is 0: in
+    air, features change from one window of the extraction to the next and with nothing else.
 
     Central differences of neighbouring cells, one-sided at the border, turned into millimetres by the grid's affine,
     so that thick slices are not edges (sheared grids too). Along an axis of one cell nothing changes. A constant

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_medssl.dense.grid import FeatureGrid
-from napari_medssl.explore.cells import Mask, centres_of, check_space, checked_mask, chosen_cells
+from napari_medssl.explore.cells import Floats, Mask, centres_of, check_space, checked_mask, chosen_cells
 from napari_medssl.explore.similarity import SimilarityIndex
 from napari_medssl.progress import Progress, Steps, finish
 from napari_medssl.volume import Affine
@@ -15,6 +15,7 @@ _TAILS = (2.0, 98.0)  # percentiles of the body along each axis: an arm or a tab
 _SCALES = (0.7, 1.4)  # people differ by less; beyond it a fit is wrong
 _ROUNDS = 8  # of reweighting; the fit stands still before
 _LEAST = 12  # matches that four numbers can be trusted to
+_CANDIDATES = 20_000  # cells of a body to match among: 8 mm apart in an abdomen, near enough for a fit
 _BLOCK = 64  # cells matched at a time
 
 
@@ -42,10 +43,11 @@ def place_by_matches(
 ) -> Affine:
     """(4, 4) RAS mm of scan A to RAS mm of scan B, from what looks alike in both (ours).
 
-    `count` cells of A, drawn with the seed, look for their nearest in B; kept are those whose nearest in A again lies
-    within two cells of where they came from. Shift and scale along each axis are then fitted to the kept pairs, scales
-    within 0.7 and 1.4, pairs far off weighing less and less (Geman and McClure 1987, its width falling to 20 mm). It
-    needs no body mask and not the same extent, and knows no turns: scans lie in RAS.
+    `count` cells of A, drawn with the seed, look for their most alike among 20,000 of B, and these again in A; kept are
+    those that come back to within twice the distance of neighbouring candidates. Shift and scale along each axis are
+    then fitted to the kept pairs, scales within 0.7 and 1.4, pairs far off weighing less and less (Geman and McClure
+    1987, the width falling to 20 mm). It needs no body mask and not the same extent, and knows no turns: scans lie in
+    RAS.
 
     body_a, body_b: cells to match among. With fewer than 12 kept pairs the answer is that of the boxes.
     Raises GeometryError when the spaces differ or a mask does not fit.
@@ -62,26 +64,24 @@ def place_by_matches_steps(
     count: int = 600,
     seed: int = 0,
 ) -> Steps[Affine]:
-    """`place_by_matches`, reporting after each block of cells."""
+    """`place_by_matches`, reporting what it does."""
     check_space(b.grid, a.space, "the first scan's features are")
     inside_a, inside_b = (
         np.ones(i.grid.shape, bool) if m is None else checked_mask(i.grid, m) for i, m in ((a, body_a), (b, body_b))
     )
-    cells = chosen_cells(a.grid, inside_a, count=count, seed=seed)
-    start, end = [], []
-    for n in range(0, len(cells), _BLOCK):
-        part = cells[n : n + _BLOCK]
-        there = _best(b, a.of_cells(part), inside_b)
-        back = _best(a, b.of_cells(there), inside_a)
-        from_mm, there_mm, back_mm = centres_of(a.grid, part), centres_of(b.grid, there), centres_of(a.grid, back)
-        mutual = np.linalg.norm(back_mm - from_mm, axis=1) <= 2 * max(a.grid.spacing_mm)
-        start.append(from_mm[mutual])
-        end.append(there_mm[mutual])
-        yield Progress(min(n + _BLOCK, len(cells)), len(cells), "finding the place")
-    x, y = np.concatenate(start), np.concatenate(end)
-    if len(x) < _LEAST:
+    yield Progress(0, 2, "finding the place")
+    in_a, in_b = (chosen_cells(i.grid, m, count=_CANDIDATES, seed=seed) for i, m in ((a, inside_a), (b, inside_b)))
+    units_a, units_b = a.of_cells(in_a), b.of_cells(in_b)
+    yield Progress(1, 2, "finding the place")
+    start = np.sort(np.random.default_rng(seed).permutation(len(in_a))[:count])
+    there = _most_alike(units_a[start], units_b)
+    back = _most_alike(units_b[there], units_a)
+    at_a, at_b = centres_of(a.grid, in_a), centres_of(b.grid, in_b)
+    apart = (abs(np.linalg.det(a.grid.affine[:3, :3])) * inside_a.sum() / len(in_a)) ** (1 / 3)
+    mutual = np.linalg.norm(at_a[back] - at_a[start], axis=1) <= 2 * max(apart, *a.grid.spacing_mm)
+    if mutual.sum() < _LEAST:
         return place_by_boxes(a.grid, inside_a, b.grid, inside_b)
-    return _robust(x, y)
+    return _robust(at_a[start[mutual]], at_b[there[mutual]])
 
 
 def _robust(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Affine:
@@ -98,10 +98,11 @@ def _robust(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Affine:
     return _affine(scale, shift)
 
 
-def _best(index: SimilarityIndex, units: npt.NDArray[np.float32], inside: Mask) -> npt.NDArray[np.int64]:
-    cosines = index.cosines(units)
-    cosines[:, ~inside.ravel()] = -2.0
-    return np.asarray(cosines.argmax(1), np.int64)
+def _most_alike(units: Floats, among: Floats) -> npt.NDArray[np.int64]:
+    """(N,) row of `among` with the largest cosine for each of (N, C) unit vectors."""
+    across = np.ascontiguousarray(among.T)
+    parts = [(units[n : n + _BLOCK] @ across).argmax(1) for n in range(0, len(units), _BLOCK)]
+    return np.concatenate(parts).astype(np.int64)
 
 
 def _box(grid: FeatureGrid, mask: Mask) -> npt.NDArray[np.float64]:

@@ -134,7 +134,8 @@ def similarity_index(
     """Prepare a grid for clicks; see `SimilarityIndex`.
 
     centring: take the mean vector off first. Features of convolutional networks share a large mean, beside which all
-        cosines are near 1; without it, organs stand out. mask: (Z, Y, X) bool, the cells whose mean it is (the body).
+        cosines are near 1; without it, organs stand out. mask: (Z, Y, X) bool, the cells whose mean it is; all is the
+        best choice known (measured in `docs/methods/exploring.md`: better than the body, or no centring).
     kept_bytes: above this size no second copy is kept, and a click reads the grid.
 
     Raises VolumeError when centring leaves nothing because all vectors are equal, GeometryError for a mask that
