@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,19 @@ from napari_medssl.labels import Label
 
 Modality = Literal["auto", "CT", "MR"]
 Affine = npt.NDArray[np.float64]
+
+
+class SoftRange(NamedTuple):
+    """Slices that hold an organ for sure, and perhaps more than that: half-open, as (low, high).
+
+    A plain pair as `slice_range` of a segmentation says where the organ begins and ends; this one only where it is not.
+
+    >>> SoftRange(3, 9) == (3, 9)
+    True
+    """
+
+    low: int
+    high: int
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from napari_medssl.errors import SettingsError, SupportError, VolumeError
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.support import Support
 from napari_medssl.settings import check
-from napari_medssl.volume import Volume
+from napari_medssl.volume import SoftRange, Volume
 
 _SLAB_VOXELS = 1 << 22  # looked at together, so that a check never copies a whole scan
 
@@ -108,7 +108,7 @@ def _check_range(slice_range: tuple[int, int] | None, depth: int) -> tuple[int, 
             f"slice_range is {low}:{high}; the scan has slices 0 to {depth - 1}, "
             f"so it must lie within 0:{depth} and hold at least one slice"
         )
-    return low, high
+    return SoftRange(low, high) if isinstance(slice_range, SoftRange) else (low, high)
 
 
 def _slabs(data: np.ndarray) -> Iterator[np.ndarray]:

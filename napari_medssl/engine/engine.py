@@ -159,7 +159,9 @@ class Engine:
         """Every organ of `supports` in `query`.
 
         query: the scan. supports: labelled slices of it, of other scans, or both. slice_range: half-open range of
-        slices to segment; the report then says "oracle", because published tables take it from the labels.
+        slices to segment, on which organs of other scans begin and end; the report then says "oracle", because
+        published tables take it from the labels. A `SoftRange` only says where no organ is: what is found is cut off
+        outside it, and the report says "soft".
 
         Returns a Segmentation on the query's grid with a report that plain JSON can hold. Raises SupportError,
         VolumeError and SettingsError for input that cannot be used, OutOfMemoryError when the run cannot fit,

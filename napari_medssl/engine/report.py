@@ -15,7 +15,7 @@ from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.oneshot.support import Support
 from napari_medssl.report import environment, plain
 from napari_medssl.settings import digest, to_dict
-from napari_medssl.volume import Volume
+from napari_medssl.volume import SoftRange, Volume
 
 
 def complete_report(
@@ -37,7 +37,7 @@ def complete_report(
     reports is kept. Every value is plain JSON.
     """
     own = result.report
-    given = request.slice_range is not None
+    exact = request.slice_range is not None and not isinstance(request.slice_range, SoftRange)
     report: dict[str, Any] = {
         **environment(),
         "device": describe_device(policy.device),
@@ -49,7 +49,7 @@ def complete_report(
         "seed": request.settings.seed,
         "slice_range": list(request.slice_range) if request.slice_range else None,
         # Published tables give the slices that hold the organ, taken from the labels: say so wherever it was done.
-        "slice_range_origin": "oracle" if given else "automatic",
+        "slice_range_origin": "oracle" if exact else "soft" if request.slice_range else "automatic",
         "volume_ml": volumes_ml(result.labels),
     }
     report.update(own)

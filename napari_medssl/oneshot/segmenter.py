@@ -31,7 +31,7 @@ from napari_medssl.oneshot.support import Support
 from napari_medssl.oneshot.transfer import Labelled, OrganRange, labelled_slices, match_organ, organ_range
 from napari_medssl.oneshot.volume_features import chosen_features
 from napari_medssl.progress import Progress, Steps
-from napari_medssl.volume import Volume
+from napari_medssl.volume import SoftRange, Volume
 
 Maps = dict[int, np.ndarray]
 _NOWHERE = -20.0  # logit on slices where no example expects the organ
@@ -51,6 +51,11 @@ class _Run:
     ranges: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def exact_range(self) -> tuple[int, int] | None:
+        """The range, where organs of other scans fill it."""
+        return None if isinstance(self.slice_range, SoftRange) else self.slice_range
+
     def timed(self, name: str, start: float) -> None:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
 
@@ -67,7 +72,8 @@ def segment_volume(
 
     Organs labelled on slices of the query itself are carried outward from there; the others are found by matching
     features of the labelled scan. slice_range: half-open range of slices to segment; None for all. Outside it the
-    result is 0 even on labelled slices, which still serve as examples.
+    result is 0 even on labelled slices, which still serve as examples. An organ of another scan is taken to fill it,
+    unless it is a `SoftRange`: then the organ's place comes from aligning the scans, as without a range.
 
     Yields Progress; returns the Segmentation with a report of what was done. On slices of the range that
     the user labelled, the labels of the organs painted there are the user's own; strokes and absences of the supports
@@ -91,6 +97,8 @@ def segment_volume(
     probability = {o.value: probability[o.value] for o in organs}
     for organ in organs:
         _restrict(run, probability, organ, supports)
+        if isinstance(slice_range, SoftRange):
+            _cut_off(probability[organ.value], slice_range)
     yield from _refine(run, probability, anchors, names)
     labels = compete(probability, settings.threshold, slice_range)
     _restore_painted(labels, anchors, slice_range)
@@ -149,10 +157,8 @@ def _within(
     else:
         # The second opinion needs the way from a labelled slice outside the range into it.
         maps = yield from _learned(run, anchors)
-        if run.slice_range is not None:
-            for found in maps.values():
-                found[: run.slice_range[0]] = 0
-                found[run.slice_range[1] :] = 0
+        for found in maps.values():
+            _cut_off(found, run.slice_range)
     run.timed(method, start)
     return maps
 
@@ -207,7 +213,7 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
             organs,
             models=run.models,
             settings=run.settings,
-            slice_range=run.slice_range,
+            slice_range=run.exact_range,
             across=True,
         )
         run.timed("prototypes", start)
@@ -248,6 +254,7 @@ def _match(
             continue
         span = _span(run, labelled, support, support_stack, stack)
         logits = match_organ(labelled, stack.data, span)
+        span = _within_soft(span, run.slice_range)
         if total is None:
             total = torch.zeros_like(logits)
         total[span.low : span.high] += logits[span.low : span.high]
@@ -289,9 +296,26 @@ def _restrict(run: _Run, probability: Maps, organ: Label, supports: Sequence[Sup
 def _span(
     run: _Run, labelled: Labelled, support: Support, support_stack: FeatureStack, stack: FeatureStack
 ) -> OrganRange:
-    if run.slice_range is not None:
-        return OrganRange(*run.slice_range, "given")
-    return organ_range(labelled, support_stack.data, stack.data, support.volume.spacing_mm[0], run.query.spacing_mm[0])
+    if run.exact_range is not None:
+        return OrganRange(*run.exact_range, "given")
+    span = organ_range(labelled, support_stack.data, stack.data, support.volume.spacing_mm[0], run.query.spacing_mm[0])
+    soft = run.slice_range
+    if soft is not None and (span.high <= soft[0] or soft[1] <= span.low):
+        return OrganRange(*soft, "all")  # the scans were aligned wrongly: the organ may lie anywhere in its range
+    return span
+
+
+def _within_soft(span: OrganRange, limits: tuple[int, int] | None) -> OrganRange:
+    """The part of a span that a soft range leaves; it was matched before, as what it is of the whole."""
+    if not isinstance(limits, SoftRange):
+        return span
+    return OrganRange(max(span.low, limits.low), min(span.high, limits.high), span.origin)
+
+
+def _cut_off(found: np.ndarray, slice_range: tuple[int, int] | None) -> None:
+    if slice_range is not None:
+        found[: slice_range[0]] = 0
+        found[slice_range[1] :] = 0
 
 
 def _refiner_names(text: str) -> list[str]:

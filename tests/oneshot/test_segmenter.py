@@ -23,7 +23,7 @@ from napari_medssl.oneshot.refine import RefineContext, refiners
 from napari_medssl.oneshot.segmenter import compete, segment_volume
 from napari_medssl.oneshot.transfer import OrganRange
 from napari_medssl.progress import Progress, finish
-from napari_medssl.volume import Volume
+from napari_medssl.volume import SoftRange, Volume
 
 FAST = SegmentSettings(propagation=PropagationSettings(mirror=False))
 PROTOTYPES = SegmentSettings(method="prototypes", prototypes=PrototypeSettings(window=2, same_area=False))
@@ -112,6 +112,34 @@ def test_outside_the_range_there_is_no_organ(models: Any, two_organs: Callable[.
     result = segment(models, query, [Support(query, only(truth, [7]))], slice_range=(5, 9))
     assert np.flatnonzero(result.labels.data.any((1, 2))).tolist() == [5, 6, 7, 8]
     assert result.report["slice_range"] == [5, 9]
+
+
+@pytest.mark.parametrize("method", ["learned", "prototypes"])
+def test_a_soft_range_cuts_off_what_lies_outside_and_moves_nothing(
+    models: Any, two_organs: Callable[..., Any], method: str
+) -> None:
+    (query, _), (other, labels) = two_organs(shift=3, seed=1), two_organs()
+    settings = dataclasses.replace(PROTOTYPES if method == "prototypes" else FAST, method=method)  # type: ignore[arg-type]
+    support = [Support(other, only(labels, [4, 7, 9]))]
+    free = segment(models, query, support, settings=settings)
+    wide = segment(models, query, support, slice_range=SoftRange(0, query.shape[0]), settings=settings)
+    np.testing.assert_array_equal(wide.labels.data, free.labels.data)
+    soft = segment(models, query, support, slice_range=SoftRange(6, 9), settings=settings)
+    assert np.flatnonzero(soft.labels.data.any((1, 2))).tolist() == [6, 7, 8]
+    assert not any(p[[5, 9]].any() for p in soft.probability.values())
+    if method == "learned":
+        assert {r["origin"] for r in soft.report["organ_ranges"].values()} == {"height"}
+
+
+def test_a_soft_range_beside_the_expected_place_is_searched_as_a_whole(
+    models: Any, two_organs: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (query, _), (other, labels) = two_organs(shift=3, seed=1), two_organs()
+    far = OrganRange(0, 2, "height")
+    monkeypatch.setattr("napari_medssl.oneshot.segmenter.organ_range", lambda *_: far)
+    result = segment(models, query, [Support(other, only(labels, [4, 7, 9]))], slice_range=SoftRange(5, 11))
+    assert result.report["organ_ranges"]["1"] == {"low": 5, "high": 11, "origin": "all"}
+    assert result.labels.data[5:11].any()
 
 
 @pytest.mark.parametrize("method", ["random-walker", "learned", "prototypes"])
