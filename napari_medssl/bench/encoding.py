@@ -57,16 +57,17 @@ def _batches(engine: Engine, volume: Volume) -> list[Tensor]:
 
 
 def _bare_seconds(engine: Engine, batches: Sequence[Tensor]) -> float:
-    _wait(engine.device)
+    wait(engine.device)
     start = time.perf_counter()
     with engine.policy.running():
         for batch in batches:
             engine.encoder(batch)
-    _wait(engine.device)
+    wait(engine.device)
     return time.perf_counter() - start
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until the device has done all it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -64,12 +64,13 @@ def _child_steps(
         command = [sys.executable, "-m", "napari_medssl.bench.child", folder]
         for part in ("make", "measure"):  # the scan is made in another process, so that its memory does not count
             name = "making the scan" if part == "make" else "segmenting it"
-            yield from _run_steps([*command, part, json.dumps(task)], f"{label}: {name}")
+            yield from run_steps([*command, part, json.dumps(task)], f"{label}: {name}")
         facts: dict[str, Any] = json.loads((Path(folder) / "facts.json").read_text())
         return facts
 
 
-def _run_steps(command: list[str], label: str) -> Steps[None]:
+def run_steps(command: list[str], label: str) -> Steps[None]:
+    """A command in a process of its own, ended when the caller stops asking. Raises BenchError when it fails."""
     with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(command, stderr=errors) as child:
         try:
             while True:

@@ -29,6 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help="instead, a training step of these methods, against the bare step",
     )
+    parser.add_argument(
+        "--features", action="store_true", help="instead, dense 3D features: speed against the bare encoder, and memory"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 when a goal is missed")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the measurements as a report")
@@ -54,7 +57,14 @@ def run(args: argparse.Namespace, console: Console) -> int | None:
     if args.out is not None:
         check_outputs([args.out], force=args.force)
     rows = console.follow(
-        bench_steps(settings, device=args.device, weights=args.weights, large=args.large, methods=args.pretrain)
+        bench_steps(
+            settings,
+            device=args.device,
+            weights=args.weights,
+            large=args.large,
+            methods=args.pretrain,
+            features=args.features,
+        )
     )
     facts = {**_machine(args), "settings": to_dict(settings), "measurements": [row.facts() for row in rows]}
     if args.out is not None:

@@ -81,10 +81,11 @@ def _require(plan: VolumePlan, loaded: LoadedEncoder, policy: DevicePolicy, *, i
         return
     channels, z, y, x = plan.shape
     keep = f"features of {z} x {y} x {x} cells and {channels} channels, {plan.nbytes / MIB:.0f} MiB"
+    told = f"{need / MIB:.0f} MiB of memory to make but {free / MIB:.0f} MiB is free"
     ways = "write them to a .zarr (out=), " if in_memory and need - plan.nbytes <= free else ""
     raise OutOfMemoryError(
-        f"the {keep}, need {need / MIB:.0f} MiB of memory to make but {free / MIB:.0f} MiB is free; {ways}choose "
-        "larger cells (cell_mm), a coarser stage, larger voxels (spacing_mm) or smaller windows (patch), or crop the scan"
+        f"the {keep}, need {told}; {ways}choose larger "
+        "cells (cell_mm), a coarser stage, larger voxels (spacing_mm) or smaller windows (patch), or crop the scan"
     )
 
 

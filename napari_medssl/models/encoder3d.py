@@ -41,7 +41,7 @@ volume_encoders: Registry[Any] = Registry("volume encoder")
 """Factories `(**config) -> torch.nn.Module` obeying `VolumeEncoder`; registered by the modules of this package."""
 
 
-_HOMES = ("medicalnet", "unet3d", "vit")
+_HOMES = {"medicalnet": "medicalnet", "unet3d": "unet3d", "vit3d": "vit"}  # names and their modules
 
 
 def build_encoder3d(name: str, **config: Any) -> torch.nn.Module:
@@ -49,7 +49,8 @@ def build_encoder3d(name: str, **config: Any) -> torch.nn.Module:
 
     Raises SettingsError, which lists the known names, when there is none of that name.
     """
-    for home in _HOMES:  # a module registers its encoder when it is imported, which may not have happened yet
+    # A module registers its encoder when it is imported; the others, which may load MONAI, stay away.
+    for home in [_HOMES[name]] if name in _HOMES else _HOMES.values():
         importlib.import_module(f"napari_medssl.models.{home}")
     module: torch.nn.Module = volume_encoders[name](**config)
     return module.eval()

@@ -14,7 +14,7 @@ from napari_medssl import bench
 from napari_medssl.bench import BenchSettings, Measurement, bench_steps, child
 from napari_medssl.bench.correcting import correction_steps, edge_stroke
 from napari_medssl.bench.encoding import encoding_steps
-from napari_medssl.bench.memory import BenchError, _run_steps, memory_steps
+from napari_medssl.bench.memory import BenchError, memory_steps, run_steps
 from napari_medssl.bench.pretraining import pretraining_steps
 from napari_medssl.bench.rival import walker_steps
 from napari_medssl.bench.segmenting import phantom_task, warm_steps
@@ -157,18 +157,18 @@ def test_memory_is_set_against_what_the_goal_allows(monkeypatch):
 def test_a_child_that_fails_says_why():
     command = [sys.executable, "-c", "import sys; sys.exit('no room left')"]
     with pytest.raises(BenchError, match="no room left"):
-        finish(_run_steps(command, "x"))
+        finish(run_steps(command, "x"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_a_child_the_system_ended_is_told_from_one_that_failed():
     command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
     with pytest.raises(BenchError, match="ended by signal 9"):
-        finish(_run_steps(command, "x"))
+        finish(run_steps(command, "x"))
 
 
 def test_a_child_is_ended_when_the_work_is_cancelled():
-    steps = _run_steps([sys.executable, "-c", "import time; time.sleep(60)"], "x")
+    steps = run_steps([sys.executable, "-c", "import time; time.sleep(60)"], "x")
     next(steps)
     start = time.perf_counter()
     steps.close()
