@@ -65,6 +65,8 @@ def _compare(args: argparse.Namespace, console: Console) -> None:
         console.follow(stage_means_steps(w.encoder, crops, policy, batch=settings.batch, label=f"features of {w.name}"))
         for w in (first, second)
     ]
+    for note in dict.fromkeys((*first.notes, *second.notes)):
+        console.remark(note)
     names = (first.name, second.name if second.name != first.name else f"{second.name} (second)")
     similarity = layer_similarity(*found, names=names)
     _print(similarity, console)

@@ -67,6 +67,8 @@ def _collect(args: argparse.Namespace, console: Console) -> None:
     if len(groups) > 1:
         crops = {name: draw_crops(scans, settings) for name, scans in groups.items()}
         apart = console.follow(group_distances_steps(weights.encoder, crops, policy, **options))
+    for note in weights.notes:
+        console.remark(note)
     _print(found, apart, console)
     facts: dict[str, Any] = {
         "weights": {"name": weights.name, "encoder": weights.kind, "sha256": weights.sha256},
@@ -90,10 +92,11 @@ def _save(
     path: Path, weights: VolumeWeights, found: Recollected, settings: CropSettings, groups: dict[str, Any],
     console: Console,
 ) -> str:  # fmt: skip
+    from napari_medssl.evaluate.volume_weights import ROLE
     from napari_medssl.models.bundle import module_bundle, save_bundle
 
     told = {"crops": found.crops, "spacing_mm": settings.spacing_mm, "distance": found.distance, "data": list(groups)}
     card = {**weights.card, "batch_statistics": {**told, "of_sha256": weights.sha256}}
-    digest = save_bundle(path, module_bundle(weights.role, weights.kind, found.encoder, card))
+    digest = save_bundle(path, module_bundle(ROLE, weights.kind, found.encoder, card))
     console.say(f"written: {path}")
     return digest
