@@ -377,10 +377,10 @@ class _Job:
             engine.cache.put(plan.key, encoded.stack)
         return encoded.stack
 
-    def grid_steps(self, volume: Volume, weights: str) -> Steps[FeatureGrid]:
+    def grid_steps(self, volume: Volume, weights: str, *, spacing_mm: float) -> Steps[FeatureGrid]:
         """Dense features of a 3D encoder, from the engine's memory where it has them; what it changed is noted."""
         start = time.perf_counter()
-        grid = yield from self._engine._grid(volume, weights, ExtractSettings(), None)
+        grid = yield from self._engine._grid(volume, weights, ExtractSettings(spacing_mm=spacing_mm), None)
         self.seconds += time.perf_counter() - start
         self.notes.extend(n for n in grid.encoder.get("notes", ()) if n not in self.notes)
         return grid

@@ -46,7 +46,8 @@ class VolumeFeatures:
         own: FeatureStack | None = None
         if self._settings.features == "both":
             own = yield from self._models.features_steps(volume)
-        grid = yield from self._models.grid_steps(volume, self._settings.volume_weights)
+        chosen = self._settings
+        grid = yield from self._models.grid_steps(volume, chosen.volume_weights, spacing_mm=chosen.volume_spacing_mm)
         frame, stride = (own.frame, own.stride) if own is not None else (_frame(volume), _STRIDE)
         laid = yield from onto_slices_steps(grid, volume, frame, stride)
         if own is None:

@@ -106,7 +106,8 @@ class WithGrids(MadeModels):
 
     asked: list[str] = dataclasses.field(default_factory=list)
 
-    def grid_steps(self, volume, weights):
+    def grid_steps(self, volume, weights, *, spacing_mm):
+        assert spacing_mm == 0
         self.asked.append(weights)
         yield Progress(0, 1, "extracting")
         bright = (volume.data / 255).astype(np.float32)
