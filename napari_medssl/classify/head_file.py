@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,9 @@ from napari_medssl.classify.slices.head import Scorer, SliceHead
 from napari_medssl.classify.slices.height import BodyHeight
 from napari_medssl.classify.slices.linear import LinearScorer
 from napari_medssl.classify.slices.neighbours import NeighbourScorer
+from napari_medssl.classify.slices.profile import HeightProfile
 from napari_medssl.classify.slices.space import Space
+from napari_medssl.classify.slices.template import BodyTemplate
 from napari_medssl.classify.slices.vectors import POOLING, EncoderFacts
 from napari_medssl.errors import FormatError
 from napari_medssl.io.atomic import replacing
@@ -129,11 +131,16 @@ def _arrays(head: SliceHead) -> Arrays:
     }  # fmt: skip
     if space.height is not None:
         found |= {"height.weight": space.height.weight, "height.centres": space.height.centres}
+        found |= {f"template.{f.name}": getattr(space.height.template, f.name) for f in fields(BodyTemplate)}
+    if head.profile is not None:
+        found |= {"profile.start_mm": head.profile.start_mm, "profile.log_odds": head.profile.log_odds}
     return found | {f"scorer.{name}": array for name, array in head.scorer.arrays().items()}
 
 
 def _head(arrays: Arrays, facts: Facts, encoder: EncoderFacts) -> SliceHead:
-    height = BodyHeight(arrays["height.weight"], arrays["height.centres"]) if facts["height"] else None
+    height = _height(arrays) if facts["height"] else None
+    start = arrays.get("profile.start_mm")
+    profile = None if start is None else HeightProfile(start, arrays["profile.log_odds"])
     calibration = Calibration(
         arrays["calibration.scale"], arrays["calibration.shift"], arrays["calibration.fitted"].astype(bool)
     )
@@ -146,4 +153,10 @@ def _head(arrays: Arrays, facts: Facts, encoder: EncoderFacts) -> SliceHead:
         cast("Any", facts["name"]), classes, cast("Any", facts["marks"]),
         Space(arrays["space.mean"], arrays["space.deviation"], height, bool(facts["centred"]), encoder),
         _SCORERS[facts["name"]].from_arrays(own), calibration, thresholds, tuple(facts["notes"]), facts["card"],
+        profile,
     )  # fmt: skip
+
+
+def _height(arrays: Arrays) -> BodyHeight:
+    template = BodyTemplate(*(arrays[f"template.{f.name}"] for f in fields(BodyTemplate)))
+    return BodyHeight(arrays["height.weight"], arrays["height.centres"], template)

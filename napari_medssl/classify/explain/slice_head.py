@@ -158,7 +158,7 @@ class HeadOnEncoder(nn.Module):
         divisor = head.space.deviation * np.sqrt(length)
         mean = (vectors.data - points[:, :length] * divisor).mean(0)  # of this scan; the same in every row
         for name, value in {
-            "mean": mean, "divisor": divisor, "rest": points[:, length:],
+            "mean": mean, "divisor": divisor, "rest": points[:, length:], "by_height": head.by_height(vectors)[0],
             "scale": head.calibration.scale, "shift": head.calibration.shift,
         }.items():  # fmt: skip
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32)))
@@ -170,7 +170,8 @@ class HeadOnEncoder(nn.Module):
         rows, columns = inner_cells(stack)
         own = (pooled_cells(stack.data[:, :, rows, columns]) - cast(Tensor, self.mean)) / cast(Tensor, self.divisor)
         rest = cast(Tensor, self.rest)[self.now.slices].expand(len(own), -1)
-        scores: Tensor = self.head(torch.cat([own, rest], 1)) * self.scale + self.shift
+        by_height = cast(Tensor, self.by_height)[self.now.slices].expand(len(own), -1)
+        scores: Tensor = (self.head(torch.cat([own, rest], 1)) + by_height) * self.scale + self.shift
         return scores
 
 

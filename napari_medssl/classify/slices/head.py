@@ -13,6 +13,7 @@ from napari_medssl.classify.slices.calibration import Calibration
 from napari_medssl.classify.slices.linear import LinearScorer
 from napari_medssl.classify.slices.marks import FloatArray, Kind
 from napari_medssl.classify.slices.neighbours import NeighbourScorer
+from napari_medssl.classify.slices.profile import HeightProfile
 from napari_medssl.classify.slices.scores import SliceScores
 from napari_medssl.classify.slices.settings import HeadKind
 from napari_medssl.classify.slices.space import Space
@@ -28,7 +29,8 @@ class SliceHead:
     name: which kind of head. classes: columns of its scores, those that could be learned. kind: whether a slice shows
     several of them or one. space: what its points are. scorer: from points to logits. calibration: from logits to
     probabilities. thresholds: (C,) from which a class counts as found. notes: what could not be learned, as sentences.
-    card: facts about the learning, plain JSON.
+    card: facts about the learning, plain JSON. profile: what the height of a slice adds to its logits, for heads that
+    learn from slices; None where position shall not count.
     """
 
     name: HeadKind
@@ -40,6 +42,7 @@ class SliceHead:
     thresholds: FloatArray
     notes: tuple[str, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
+    profile: HeightProfile | None = None
 
     @property
     def encoder(self) -> EncoderFacts:
@@ -50,6 +53,13 @@ class SliceHead:
     def threshold_of(self) -> dict[str, float]:
         """Class to threshold, as `findings` takes them."""
         return {name: float(t) for name, t in zip(self.classes, self.thresholds, strict=True)}
+
+    def by_height(self, vectors: SliceVectors) -> FloatArray:
+        """(M, Z, C) logits that the height of the slices adds, before calibration."""
+        heights = self.space.heights(vectors)
+        if self.profile is None or heights is None:
+            return np.zeros((1, len(vectors), len(self.classes)), np.float32)
+        return self.profile.logits(heights)
 
     def scores(self, vectors: SliceVectors) -> SliceScores:
         """Scores of every slice of a scan, and of the scan as a whole.
@@ -62,7 +72,7 @@ class SliceHead:
         Raises WeightsError when the vectors come from another encoder.
         """
         points = self.space.points(vectors)
-        members = self.calibration.probability(self.scorer.logits(points), self.kind)  # (M, Z, C)
+        members = self.calibration.probability(self.scorer.logits(points) + self.by_height(vectors), self.kind)
         spread = members[1:].std(0) if len(members) > 1 else np.zeros_like(members[0])
         if not isinstance(self.scorer, BagScorer):
             return SliceScores(self.classes, members[0], spread, members[0].max(0))

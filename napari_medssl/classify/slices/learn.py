@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_medssl.classify.slices.bags import learn_bags
 from napari_medssl.classify.slices.calibration import Calibration, fit_calibration
@@ -16,6 +18,7 @@ from napari_medssl.classify.slices.head import Scorer, SliceHead
 from napari_medssl.classify.slices.linear import learn_linear
 from napari_medssl.classify.slices.marks import FloatArray, SliceMarks
 from napari_medssl.classify.slices.neighbours import learn_neighbours
+from napari_medssl.classify.slices.profile import HeightProfile, learn_profile, lies_anywhere
 from napari_medssl.classify.slices.settings import LearnSettings
 from napari_medssl.classify.slices.space import Space, make_space
 from napari_medssl.classify.slices.thresholds import choose_threshold
@@ -57,32 +60,43 @@ def learn_slices_steps(
     examples = _exams(vectors, marks, space) if from_exams else _slices(vectors, marks, space)
     examples, notes = _learnable(examples, marks, exams=from_exams)
     kept_aside = yield from _held_out_logits(examples, marks, settings)
+    by_height, anywhere = _held_out_heights(examples)
+    kept_aside += by_height
     calibration = fit_calibration(kept_aside, examples.targets, marks.kind)
     rng = np.random.default_rng(settings.seed)
     draws = bootstrap(examples.targets, examples.scan, settings.members, rng)
     scorer = yield from _scorer(examples, marks, settings, draws)
+    profile = _profile(examples, draws)
     return SliceHead(
         settings.head, examples.classes, marks.kind, space, scorer, calibration,
         _thresholds(kept_aside, examples.targets, calibration, marks, settings),
         (*notes, *_doubts(examples.classes, calibration)), _card(vectors, marks, settings, time.perf_counter() - start),
+        None if profile is None else profile.without(anywhere),
     )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class _Examples:
-    """Bags of points (one point each for slices), (N, C) targets, (N,) number of the scan, and the classes."""
+    """Bags of points (one point each for slices), (N, C) targets, (N,) number of the scan, and the classes.
+
+    heights: (N,) mm of the slices in the body; None for exams, and where position shall not count.
+    """
 
     bags: list[FloatArray]
     targets: FloatArray
     scan: IntArray
     classes: tuple[str, ...]
+    heights: FloatArray | None = None
 
     @property
     def points(self) -> FloatArray:
         return np.concatenate(self.bags)
 
     def only(self, numbers: IntArray) -> _Examples:
-        return _Examples([self.bags[i] for i in numbers], self.targets[numbers], self.scan[numbers], self.classes)
+        heights = None if self.heights is None else self.heights[numbers]
+        return _Examples(
+            [self.bags[i] for i in numbers], self.targets[numbers], self.scan[numbers], self.classes, heights
+        )
 
 
 def _check_places(vectors: Mapping[str, SliceVectors], marks: SliceMarks) -> None:
@@ -100,13 +114,19 @@ def _check_places(vectors: Mapping[str, SliceVectors], marks: SliceMarks) -> Non
 def _slices(vectors: Mapping[str, SliceVectors], marks: SliceMarks, space: Space) -> _Examples:
     bags: list[FloatArray] = []
     targets, scan = [np.zeros((0, len(marks.classes)), np.float32)], []
+    heights: list[FloatArray] = []
     for number, name in enumerate(name for name in vectors if marks.slices.get(name)):
         places, rows = marks.targets(name)
         points = space.points(vectors[name])
         bags += [points[z : z + 1] for z in places]
         targets.append(rows)
         scan += [number] * len(places)
-    return _Examples(bags, np.concatenate(targets), np.array(scan, np.intp), marks.classes)
+        if (found := space.heights(vectors[name])) is not None:
+            heights.append(found[places])
+    return _Examples(
+        bags, np.concatenate(targets), np.array(scan, np.intp), marks.classes,
+        np.concatenate(heights) if heights else None,
+    )  # fmt: skip
 
 
 def _exams(vectors: Mapping[str, SliceVectors], marks: SliceMarks, space: Space) -> _Examples:
@@ -132,7 +152,8 @@ def _learnable(examples: _Examples, marks: SliceMarks, *, exams: bool) -> tuple[
         raise SupportError(f"nothing can be told apart yet: {'; '.join(notes) or _one_alone(marks, what)}")
     classes = tuple(name for name, there in zip(marks.classes, good, strict=True) if there)
     targets = examples.targets[:, good]
-    return _Examples(examples.bags, targets, examples.scan, classes), [f"{note}; it is left out" for note in notes]
+    kept = dataclasses.replace(examples, targets=targets, classes=classes)
+    return kept, [f"{note}; it is left out" for note in notes]
 
 
 def _why_not(name: str, what: str, *, shown: bool) -> str:
@@ -175,6 +196,30 @@ def _held_out_logits(examples: _Examples, marks: SliceMarks, settings: LearnSett
             found = scorer.exam_logits(bag)[0] if settings.head in _EXAM_HEADS else scorer.logits(bag)[0, 0]  # type: ignore[union-attr]  # exam heads have bag scorers
             logits[i] = np.where(both, found, np.nan)
     return logits
+
+
+def _profile(examples: _Examples, draws: IntArray) -> HeightProfile | None:
+    if examples.heights is None:
+        return None
+    return learn_profile(examples.heights, examples.targets, examples.scan, draws=draws)
+
+
+def _held_out_heights(examples: _Examples) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """(N, C) what heights add to the logits of every example, by the marks of other folds; (C,) where nothing.
+
+    Folds are those of `_held_out_logits`. Whether a class lies anywhere is asked only when whole scans are kept aside.
+    """
+    logits = np.zeros(examples.targets.shape, np.float32)
+    for train, held in folds(examples.targets, examples.scan) if examples.heights is not None else ():
+        if len(train):
+            part = examples.only(train)
+            profile = _profile(part, np.ones((1, len(train)), np.intp))
+            assert profile is not None  # the heights are there
+            assert examples.heights is not None
+            logits[held] = profile.logits(examples.heights[held])[0]
+    several = len(np.unique(examples.scan)) > 1
+    anywhere = lies_anywhere(logits, examples.targets) & several
+    return np.where(anywhere, np.float32(0), logits), anywhere
 
 
 def _thresholds(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from napari_medssl.volume import SoftRange
+
 MARGIN_MM = 8.0  # ours: about one thick MR slice
 DOUBT = 0.25
 """Where between a scan's lowest probability and the threshold a slice begins to speak for the organ. Learned from two
@@ -18,8 +20,8 @@ def slice_range_from_scores(
     threshold: float = 0.5,
     margin_mm: float = MARGIN_MM,
     slice_mm: float = 1.0,
-) -> tuple[int, int] | None:
-    """Half-open range of the slices on which an organ may lie, for `Engine.segment(slice_range=)`; None when on none.
+) -> SoftRange | None:
+    """The slices on which an organ may lie, for `Engine.segment(slice_range=)`; None when on none.
 
     probability: (Z,) of one class; NaN counts as absent. threshold: from which on a slice counts as showing the organ;
         one that does so must be there. margin_mm: added at both ends. slice_mm: distance of slices.
@@ -30,7 +32,7 @@ def slice_range_from_scores(
     dip within the organ does not cut it, a far single slice does not lengthen it. Ours.
 
     >>> slice_range_from_scores(np.array([0.0, 0.7, 0.9, 0.1, 0.9, 0.0, 0.0, 0.2]), margin_mm=0)
-    (1, 5)
+    SoftRange(low=1, high=5)
     """
     stated = np.nan_to_num(np.asarray(probability, np.float64), nan=0.0)
     if not len(stated) or stated.max() < threshold:
@@ -42,4 +44,4 @@ def slice_range_from_scores(
     end = int((before[1:] - lowest).argmax()) + 1
     start = int(before[:end].argmin())
     margin = int(np.ceil(margin_mm / slice_mm)) if margin_mm > 0 else 0
-    return max(0, start - margin), min(len(gain), end + margin)
+    return SoftRange(max(0, start - margin), min(len(gain), end + margin))

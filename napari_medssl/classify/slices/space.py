@@ -46,7 +46,15 @@ class Space:
         own: FloatArray = points - np.float32(share) * points.mean(0)
         if self.height is None:
             return own
-        return np.concatenate([own, self.height.bumps(points, vectors.position_mm)], 1)
+        return np.concatenate([own, self.height.bumps(self._heights(points, vectors))], 1)
+
+    def heights(self, vectors: SliceVectors) -> FloatArray | None:
+        """(Z,) mm in the body; None where position shall not count."""
+        return None if self.height is None else self._heights(self._standardised(vectors.data), vectors)
+
+    def _heights(self, points: FloatArray, vectors: SliceVectors) -> FloatArray:
+        assert self.height is not None  # the callers have looked
+        return self.height.of(points, vectors.position_mm, vectors.appearance)
 
     def _standardised(self, data: FloatArray) -> FloatArray:
         return np.asarray((data - self.mean) / self.deviation / np.sqrt(data.shape[1]), np.float32)
@@ -60,5 +68,7 @@ def make_space(scans: Sequence[SliceVectors], *, height: bool, centred: bool) ->
     plain = Space(data.mean(0), data.std(0) + np.float32(_LEAST), None, centred, scans[0].encoder)
     if not height:
         return plain
-    body = learn_height([plain._standardised(s.data) for s in scans], [s.position_mm for s in scans])
+    body = learn_height(
+        [plain._standardised(s.data) for s in scans], [s.position_mm for s in scans], [s.appearance for s in scans]
+    )
     return Space(plain.mean, plain.deviation, body, centred, plain.encoder)

@@ -17,9 +17,10 @@ from napari_medssl.models.features import FeatureStack
 from napari_medssl.progress import Steps
 from napari_medssl.volume import Affine, Volume
 
-POOLING = 1  # raise it when vectors are made in another way, so that older heads refuse them
+POOLING = 2  # raise it when vectors are made in another way, so that older heads refuse them
 _AT_ONCE = 16  # slices pooled together, so that their float32 copy stays small
 _QUARTERS = 2  # parts of the slice along each axis that are averaged by themselves
+_FINE, _COARSE = 8, 4  # cells a side of a look: made alike in strength, then averaged
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,21 @@ class SliceVectors:
 
     data: (Z, 6 D) float32: mean over the slice, deviation over it, means of its four quarters. position_mm: (Z,) of the
     slices along their normal, rising to the patient's superior (or anterior, or right) side. encoder: behind them.
+    look: (Z, 16 D) of what lies where, by which scans are laid on each other; None: `data` serves for it.
     """
 
     data: FloatArray
     position_mm: FloatArray
     encoder: EncoderFacts
+    look: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @property
+    def appearance(self) -> FloatArray:
+        """(Z, E): the look, or the data."""
+        return self.data if self.look is None else self.look
 
 
 def encoder_facts(engine: FeatureEngine) -> EncoderFacts:
@@ -95,7 +103,7 @@ def slice_vectors_steps(
     stack = yield from engine.features_steps(volume, slices=slices)
     positions = slice_positions_mm(volume.affine, volume.shape[0])
     chosen = positions if slices is None else positions[list(slices)]
-    return SliceVectors(pool(stack), chosen, encoder_facts(engine))
+    return SliceVectors(pool(stack), chosen, encoder_facts(engine), looks(stack))
 
 
 def pool(stack: FeatureStack) -> FloatArray:
@@ -103,6 +111,23 @@ def pool(stack: FeatureStack) -> FloatArray:
     rows, columns = inner_cells(stack)
     parts = [pooled_cells(part[:, :, rows, columns].float()) for part in torch.split(stack.data, _AT_ONCE)]
     return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+
+def looks(stack: FeatureStack) -> FloatArray:
+    """(Z, 16 D) of the same part: unit vectors of 8 x 8 cells, averaged to 4 x 4.
+
+    Cells first get the same weight, as a few strong ones would otherwise speak for the whole slice. 2 x 2 placed scans
+    a little worse, 8 x 8 as well.
+    """
+    rows, columns = inner_cells(stack)
+    parts = [_look(part[:, :, rows, columns].float()) for part in torch.split(stack.data, _AT_ONCE)]
+    return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+
+def _look(features: Tensor) -> Tensor:
+    cells = F.adaptive_avg_pool2d(features, _FINE)
+    unit = F.normalize(cells - cells.mean(1, keepdim=True), dim=1)
+    return F.adaptive_avg_pool2d(unit, _COARSE).flatten(1)
 
 
 def slice_positions_mm(affine: Affine, depth: int) -> FloatArray:

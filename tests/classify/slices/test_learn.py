@@ -48,6 +48,8 @@ def test_height_tells_what_features_do_not(make_scan: Callable[..., SliceVectors
     """An organ that no feature shows is found by where it lies, from scans that begin at different heights."""
     scans = {f"person_{i}": make_scan(i, start=i % 3, noise=0.05) for i in range(6)}
     hidden = {n: SliceVectors(s.data * (np.arange(24) % 6 > 1), s.position_mm, s.encoder) for n, s in scans.items()}
+    for i, scan in enumerate(hidden.values()):  # what else changes along a body
+        scan.data[:, 3::6] += np.sin(0.4 * np.arange(i % 3, i % 3 + DEPTH)[:, None] + np.arange(4))
     marks = several_classes(list(ORGANS), {f"person_{i}": shown(i % 3) for i in range(3)})
     with_height = learn_slices(hidden, marks).scores(hidden["person_5"])
     assert min(aucs(with_height.probability, 2)) > 0.97
