@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "or full).\n"
         "Beside each number stand the same architecture with first weights and trained from scratch on the labels.\n"
         "analyse: scores without labels; with two weights of one input also the similarity of their layers.\n"
-        "voxels, landmarks: what dense features of volume encoders know, see docs/features3d.md.\n"
+        "voxels, landmarks: what dense features of volume encoders know, see docs/weights3d.md.\n"
         "cowpro: the thesis' tables 7.1 to 7.4; trains on folds of DATA, or scores --weights. A reproduction found in\n"
         "--out is gone on with."
     )
