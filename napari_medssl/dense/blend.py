@@ -34,7 +34,7 @@ class StageBlend:
         """Add (C, z, y, x) float32 features of the window whose first voxel is `corner`."""
         z, y, x = (c // self.stride for c in corner)
         depth, height, width = self._size
-        self._grow(z + depth)
+        self.reserve(corner)
         part = self._rows[:, z - self._first : z - self._first + depth, y : y + height, x : x + width]
         part.addcmul_(features, outer([s[at[c]] for s, at, c in zip(self._shares, self._at, corner, strict=True)]))
 
@@ -56,8 +56,9 @@ class StageBlend:
         """Most bytes it holds: one window high over the whole plane, twice while rows are handed on."""
         return 2 * 4 * self.channels * self._size[0] * int(np.prod(self.shape[1:]))
 
-    def _grow(self, stop: int) -> None:
-        missing = stop - self._first - self._rows.shape[1]
+    def reserve(self, corner: Sequence[int]) -> None:
+        """Have memory for the rows of this window."""
+        missing = corner[0] // self.stride + self._size[0] - self._first - self._rows.shape[1]
         if missing > 0:
             fresh = torch.zeros((self.channels, missing, *self.shape[1:]))
             self._rows = torch.cat([self._rows, fresh], 1)

@@ -108,6 +108,8 @@ class _Extraction:
         self._scan = PreparedScan(plan.volume, plan.spacing_mm, plan.settings.intensity)
         self._slab: tuple[int, Tensor] = (-1, torch.empty(0))
         self._done = 0
+        self._air: list[Tensor] = []  # of a window without anything above the lower end of the intensity window
+        self.empty = 0  # how many of those there were: all get the same features, computed once
         blend = plan.settings.blend
         self._stages = [
             StageBlend(plan.windows, stride=s.stride, channels=s.channels, blend=blend) for s in plan.stages
@@ -118,14 +120,19 @@ class _Extraction:
         self._pooling = Pooling(plan.factors)
 
     def encode(self, items: range, encoder: Any, compute: Compute) -> None:
-        """Add the features of these windows."""
-        batch = torch.stack([self._window(self.corners[i]) for i in items])[:, None]
-        found = _stages(encoder, batch, compute)
-        self.precision = compute.precision
-        parts = [found[s.number - 1].float().cpu() for s in self.plan.stages]
+        """Add the features of these windows; everything that may run out of memory comes before the first sum."""
+        windows = [self._window(self.corners[i]) for i in items]
+        filled = [n for n, window in enumerate(windows) if bool(window.any())]
+        if len(filled) < len(windows) and not self._air:
+            self._air = [grid[0] for grid in self._encoded([torch.zeros_like(windows[0])], encoder, compute)]
+        found = self._encoded([windows[n] for n in filled], encoder, compute) if filled else []
+        for stage in self._stages:
+            stage.reserve(self.corners[items[-1]])
         for n, i in enumerate(items):
+            parts = [grid[filled.index(n)] for grid in found] if n in filled else self._air
             for stage, features in zip(self._stages, parts, strict=True):
-                stage.add(features[n], self.corners[i])
+                stage.add(features, self.corners[i])
+        self.empty += len(windows) - len(filled)
         self._done = items.stop
 
     def hand_on(self) -> None:
@@ -137,6 +144,12 @@ class _Extraction:
         if pooled.shape[1]:
             self._writer.add(pooled)
 
+    def _encoded(self, windows: list[Tensor], encoder: Any, compute: Compute) -> list[Tensor]:
+        """(B, C, z, y, x) float32 on the CPU of each chosen stage."""
+        found = _stages(encoder, torch.stack(windows)[:, None], compute)
+        self.precision = compute.precision
+        return [found[s.number - 1].float().cpu() for s in self.plan.stages]
+
     def _window(self, corner: Triple) -> Tensor:
         z, y, x = corner
         if self._slab[0] != z:
@@ -147,11 +160,19 @@ class _Extraction:
 
 
 def _stages(encoder: Any, batch: Tensor, compute: Compute) -> list[Tensor]:
+    batch = batch.to(compute.device)
     with compute.running():
-        found: list[Tensor] = encoder.stages(batch.to(compute.device))
-    if not all(bool(torch.isfinite(grid.sum(dtype=torch.float32))) for grid in found):
+        found: list[Tensor] = encoder.stages(batch)
+    if compute.precision != "float32" and not _finite(found):  # half precision overflowed
+        with compute.running(), torch.autocast(compute.device.type, enabled=False):
+            found = encoder.stages(batch)
+    if not _finite(found):
         raise WeightsError("the encoder gives values that are not numbers; its weights are damaged, choose others")
     return found
+
+
+def _finite(grids: list[Tensor]) -> bool:
+    return all(bool(torch.isfinite(grid.sum(dtype=torch.float32))) for grid in grids)
 
 
 def _facts(facts: Mapping[str, Any], plan: VolumePlan, work: _Extraction, notes: tuple[str, ...]) -> dict[str, Any]:
@@ -165,7 +186,12 @@ def _facts(facts: Mapping[str, Any], plan: VolumePlan, work: _Extraction, notes:
             "spacing_mm": plan.spacing_mm,
             "precision": work.precision,
             "stored": plan.settings.precision,
-            "windows": {"count": len(work.corners), "size": list(plan.windows.size), "overlap": plan.settings.overlap},
+            "windows": {
+                "count": len(work.corners),
+                "empty": work.empty,
+                "size": list(plan.windows.size),
+                "overlap": plan.settings.overlap,
+            },
             "settings": to_dict(plan.settings),
             "notes": [*facts.get("notes", ()), *notes],
         }

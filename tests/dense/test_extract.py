@@ -228,3 +228,24 @@ def test_progress_counts_windows(means):
     finish(extract_steps(noise(), means, exact(patch=8)), lambda p: seen.append((p.done, p.total)))
     assert seen == [(n, len(seen) - 1) for n in range(len(seen))]
     assert len(seen) > 10
+
+
+def test_windows_of_air_are_encoded_once(means):
+    scan = noise((16, 64, 64))
+    data = scan.data.copy()
+    data[:, 20:, :] = 0
+    seen = []
+    means.point.register_forward_hook(lambda *_: seen.append(1))
+    grid = extract(scan.like(data), means, exact(stages=(1,), patch=16, overlap=0.0))
+    assert grid.encoder["windows"] == {"count": 16, "empty": 8, "size": [16, 16, 16], "overlap": 0.0}
+    assert len(seen) == 3 * (2 + 8 + 1)  # three stages; asked twice before any window
+    air = means.point.bias.detach().numpy()
+    np.testing.assert_allclose(grid.data[:, :, 40:], np.broadcast_to(air[:, None, None, None], (2, 16, 24, 64)))
+
+
+def test_half_precision_that_overflows_is_computed_again(means):
+    with torch.no_grad():
+        means.point.weight *= 1e5
+    grid = extract(noise(), means, ExtractSettings((1,), 1.0, precision="float32"), precision="float16")
+    assert np.isfinite(grid.data).all()
+    assert grid.encoder["precision"] == "float16"
