@@ -26,7 +26,7 @@ from napari_medssl.metrics.segmentation import dice
 from napari_medssl.oneshot import Support
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.train.dataset import Case
-from napari_medssl.volume import Volume
+from napari_medssl.volume import SoftRange, Volume
 
 _Mask = npt.NDArray[np.bool_]
 _SUPPORT_SLICES = 3  # the published few-shot protocol, as `bench.accuracy` across patients
@@ -36,7 +36,8 @@ _SUPPORT_SLICES = 3  # the published few-shot protocol, as `bench.accuracy` acro
 class RangeScore:
     """One organ of one scan: Dice over the whole scan with no range, with that from scores, with the true one.
 
-    cut: with no range, but what lies outside the range from scores taken away afterwards.
+    cut: with no range, but what lies outside the range from scores taken away afterwards. soft: with the range from
+    scores as it is, a soft one; scored: as an exact one, which the organ is taken to fill.
     found, true: half-open ranges; found is the whole scan where the scores see the organ on no slice.
     """
 
@@ -44,6 +45,7 @@ class RangeScore:
     organ: int
     whole: float
     cut: float
+    soft: float
     scored: float
     oracle: float
     found: tuple[int, int]
@@ -101,14 +103,14 @@ def _query(query: _Read, known: Sequence[_Read], engine: Engine) -> Steps[list[R
         depth = len(query.truth)
         slice_mm = query.scan.spacing_mm[0]
         span = slice_range_from_scores(probability, threshold=head.threshold_of[str(organ)], slice_mm=slice_mm)
-        found, true = span or (0, depth), _span(query.truth == organ)
+        found, true = span or SoftRange(0, depth), _span(query.truth == organ)
         marked = donor.truth == organ
         support = Support(donor.scan, mask_of(marked, even_slices(marked, _SUPPORT_SLICES)))
-        masks = [_segmented(engine, query, support, limits) for limits in (None, found, true)]
+        masks = [_segmented(engine, query, support, limits) for limits in (None, found, (found.low, found.high), true)]
         kept = np.zeros_like(masks[0])
         kept[slice(*found)] = masks[0][slice(*found)]
-        whole, cut, scored, oracle = (_dice(m, query.truth == organ) for m in (masks[0], kept, *masks[1:]))
-        scores.append(RangeScore(query.name, organ, whole, cut, scored, oracle, found, true))
+        whole, cut, soft, scored, oracle = (_dice(m, query.truth == organ) for m in (masks[0], kept, *masks[1:]))
+        scores.append(RangeScore(query.name, organ, whole, cut, soft, scored, oracle, found, true))
     return scores
 
 

@@ -34,14 +34,16 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list-settings", action="store_true", help="print every setting with its limits, and stop")
 
 
-def slice_range(text: str | None, depth: int) -> tuple[int, int] | None:
+def slice_range(text: str | None, depth: int, *, soft: bool = False) -> tuple[int, int] | None:
     """(low, high), half-open, of "LO:HI" on a scan of `depth` slices; an end left out is the scan's own.
 
-    Raises SettingsError when it is no range or holds no slice of the scan.
+    soft: as a `SoftRange`. Raises SettingsError when it is no range or holds no slice of the scan.
 
     >>> slice_range("4:", 10), slice_range(None, 10)
     ((4, 10), None)
     """
+    from napari_medssl.volume import SoftRange
+
     if text is None:
         return None
     low, colon, high = text.partition(":")
@@ -53,4 +55,4 @@ def slice_range(text: str | None, depth: int) -> tuple[int, int] | None:
         raise SettingsError(f"--slices {text!r} is no range; write LO:HI with whole numbers, such as 10:25") from error
     if not 0 <= span[0] < span[1] <= depth:
         raise SettingsError(f"--slices {text!r} lies outside the scan, whose slices are 0:{depth}")
-    return span
+    return SoftRange(*span) if soft else span

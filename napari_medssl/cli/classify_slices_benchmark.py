@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 LINE = "measure how well organs are found on slices, from few labelled people or ten marked slices"
 _RANGES = (
-    "instead: segment N people of the folder from its last one, with no slice range, with that from scores, and with "
-    "the true one"
+    "instead: segment N people of the folder from its last one, with no slice range, with that from scores (taken "
+    "away afterwards, soft, and exact), and with the true one"
 )
 _FILES = ("slices.json", "slices.md")
 
@@ -82,12 +82,12 @@ def _ranges(args: argparse.Namespace, console: Console) -> int | None:
         steps = [range_steps(folder, engine=engine, queries=args.ranges, only=args.only) for folder in args.data]
         rows = [row for found in map(console.follow, steps) for row in found]
         facts = {**environment(), "command": ["medssl", *args.argv], "engine": engine.describe()}
-    names = ("whole", "cut", "scored", "oracle")
+    names = ("whole", "cut", "soft", "scored", "oracle")
     table = [
         (r.scan, str(r.organ), *(f"{getattr(r, n):.3f}" for n in names), _span(r.found), _span(r.true)) for r in rows
     ]
     means = (f"{np.nanmean([getattr(r, n) for r in rows]):.3f}" for n in names)
-    head = ("scan", "organ", "no range", "cut after", "from scores", "true", "found", "is")
+    head = ("scan", "organ", "no range", "cut after", "soft", "exact", "true", "found", "is")
     console.table(head, [*table, ("mean", "", *means, "", "")])
     if file is not None:
         write_report(file, facts | {"rows": [dataclasses.asdict(r) for r in rows]})

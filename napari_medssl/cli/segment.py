@@ -44,6 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "folder, which need not exist"
     )  # fmt: skip
     parser.add_argument("--slices", metavar="LO:HI", help="segment slices LO to HI-1 only, counted from 0")
+    parser.add_argument(
+        "--soft", action="store_true", help="organs lie within --slices, but need not begin and end with them"
+    )
     parser.add_argument("--truth", type=Path, metavar="MASK", help="known labels of the scan, to print Dice")
     parser.add_argument("--probability", action="store_true", help="also write the probability of every organ")
     parser.add_argument("--overlay", type=Path, metavar="PNG", help="also write a picture")
@@ -117,7 +120,7 @@ def _segment(args: argparse.Namespace, console: Console, settings: Any) -> None:
     check_outputs(places.all(), inputs=inputs, force=args.force)
 
     engine = Engine(device=args.device, weights=args.weights)
-    job = Job(query, support, settings, slice_range(args.slices, query.shape[0]), truth)
+    job = Job(query, support, settings, slice_range(args.slices, query.shape[0], soft=args.soft), truth)
     done = run_job(engine, job, console)
     save(done, job, places, facts={"command": ["medssl", *args.argv]})
     for warning in done.result.report.get("warnings", ()):

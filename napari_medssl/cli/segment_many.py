@@ -48,7 +48,7 @@ class _Batch:
             "select": to_dict(self.select),
             "settings": digest(self.settings),
             "weights": self.engine.weights_hash,
-            "slice_range": None if span is None else list(span),
+            "slice_range": None if span is None else [*span, *(["soft"] if self.args.soft else [])],
         }
 
 
@@ -107,7 +107,7 @@ def _segment_one(batch: _Batch, scan: Path, mask: Path, console: Console) -> tup
     query = read(scan, **reading(args))
     for note in query.notes:
         console.remark(f"{scan}: {note}")
-    span = slice_range(args.slices, query.shape[0])
+    span = slice_range(args.slices, query.shape[0], soft=args.soft)
     depends = batch.facts(query, span)
     if not args.force and _done_before(mask, depends):
         console.remark(f"{mask} is there already, from the same scan, library and settings")

@@ -34,7 +34,7 @@ def use_range(viewer: Any, image: Image, scores: SliceScores, name: str, thresho
         tell(f"'{name}' lies on the slices {span[0]} to {span[1] - 1} of '{image.name}'.")
         return span
     dock.panel.image.choose(image)
-    dock.panel.range.choose(*span)
+    dock.panel.range.choose(*span, about=True)
     tell(f"One-shot segmentation looks for organs on the slices {span[0]} to {span[1] - 1} of '{image.name}' only.")
     return span
 

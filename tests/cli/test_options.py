@@ -10,6 +10,7 @@ from napari_medssl.cli.arguments import slice_range
 from napari_medssl.cli.options import options, settings_from
 from napari_medssl.errors import SettingsError
 from napari_medssl.settings import setting
+from napari_medssl.volume import SoftRange
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(("text", "span"), [("2:5", (2, 5)), (":5", (0, 5)), ("2:", (2, 9)), (":", (0, 9))])
 def test_slice_ranges_are_half_open(text, span):
     assert slice_range(text, 9) == span
+    assert type(slice_range(text, 9)) is tuple
+    assert type(slice_range(text, 9, soft=True)) is SoftRange
 
 
 @pytest.mark.parametrize("text", ["5", "a:b", "5:5", "-1:3", "0:10"])

@@ -18,6 +18,7 @@ from qtpy.QtGui import QMouseEvent
 
 from napari_medssl import Engine, Volume
 from napari_medssl.classify.slices.findings import Finding
+from napari_medssl.volume import SoftRange
 from napari_medssl.widgets._class_list import ClassList
 from napari_medssl.widgets._engine import EngineHandle
 from napari_medssl.widgets._findings_table import FindingsTable
@@ -427,6 +428,12 @@ def test_slice_range_can_be_chosen(qtbot: QtBot) -> None:
     chosen.set_depth(30)
     chosen.choose(4, 9)
     assert chosen.value() == (4, 9)
+    assert not isinstance(chosen.value(), SoftRange)
+    chosen.choose(5, 9, about=True)
+    assert isinstance(chosen.value(), SoftRange)
+    chosen.set_depth(30)
+    chosen.only.setChecked(True)
+    assert not isinstance(chosen.value(), SoftRange)  # of another scan
 
 
 def test_points_of_others_say_nothing(viewer: ViewerModel) -> None:
