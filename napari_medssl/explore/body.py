@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 
@@ -14,12 +16,13 @@ _CT_BODY_HU = -300.0  # half way from air to fat and muscle, above most lung, wh
 # Of Otsu's threshold above the darkest value. Ours: half of it, enough for the organs, loses fat that is suppressed in
 # an MR or dark in a windowed CT, and with it the outline; of three shares tried on five scans this one kept it in all.
 _SHARE = 0.12
-_GAPS_MM = 10.0  # notches in the outline up to this width are closed
+_GAPS_MM = 10.0  # notches in the outline up to this width are closed; thinner things, as a table, are not body
 
 
 def body_cells(grid: FeatureGrid, volume: Volume) -> Mask:
     """(Z, Y, X) bool: cells whose centre lies in the largest bright part of the scan, holes and notches filled.
 
+    What is thinner than 10 mm (or 3 cells) is not body, nor what hangs on by such a bridge: the table under the patient.
     Bright is above -300 HU in a CT with Hounsfield units, else above an eighth of Otsu's threshold of intensities
     smoothed over a cell. Filled is slice by slice. All cells when that finds nothing (a constant scan), so that the
     result can always be used as a mask. Cells beyond the scan are not body.
@@ -29,20 +32,29 @@ def body_cells(grid: FeatureGrid, volume: Volume) -> Mask:
     if not seen.any() or values[seen].min() == values[seen].max():
         return np.ones(grid.shape, bool)
     bright = seen & (np.where(seen, values, -np.inf) > _threshold(volume, values[seen]))
-    parts, count = ndimage.label(bright)
+    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in bright])
+    reach = _disk(grid.spacing_mm[1:])
+    opened = np.stack([_at_border(ndimage.binary_opening, plane, reach) for plane in filled])
+    parts, count = ndimage.label(opened if opened.any() else filled)
     if not count:
         return np.ones(grid.shape, bool)
-    largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1
-    return np.stack([_closed(plane, grid.spacing_mm[1:]) for plane in parts == largest])
+    largest = parts == int(np.bincount(parts.ravel())[1:].argmax()) + 1
+    kept = np.stack([_at_border(ndimage.binary_dilation, plane, reach) for plane in largest]) & filled
+    closed = [_at_border(ndimage.binary_closing, plane, reach) | plane for plane in kept]
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in closed])
 
 
-def _closed(plane: Mask, spacing_mm: tuple[float, float]) -> Mask:
-    """A slice of the body without holes and narrow notches; what lies beyond the slice counts as neither."""
+def _disk(spacing_mm: tuple[float, float]) -> Mask:
+    """A disk of `_GAPS_MM` across, at least 3 x 3 cells."""
     y, x = (max(1, round(_GAPS_MM / 2 / s)) for s in spacing_mm)
-    reach = np.hypot(*np.meshgrid(np.arange(-y, y + 1) / y, np.arange(-x, x + 1) / x, indexing="ij")) <= 1
-    around = np.pad(plane, ((y, y), (x, x)))
-    closed = ndimage.binary_closing(around, reach)[y:-y, x:-x]
-    return np.asarray(ndimage.binary_fill_holes(closed | plane), bool)
+    down, across = np.meshgrid(np.arange(-y, y + 1) / y, np.arange(-x, x + 1) / x, indexing="ij")
+    return np.asarray(np.hypot(down, across) <= 1, bool)
+
+
+def _at_border(change: Callable[[Mask, Mask], Mask], plane: Mask, reach: Mask) -> Mask:
+    """A morphological change of a slice that goes on beyond its border as it is there."""
+    y, x = (n // 2 for n in reach.shape)
+    return np.asarray(change(np.pad(plane, ((y, y), (x, x)), mode="edge"), reach)[y:-y, x:-x], bool)
 
 
 def _threshold(volume: Volume, values: np.ndarray) -> float:
