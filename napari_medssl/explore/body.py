@@ -22,7 +22,7 @@ _GAPS_MM = 10.0  # notches in the outline up to this width are closed; thinner t
 def body_cells(grid: FeatureGrid, volume: Volume) -> Mask:
     """(Z, Y, X) bool: cells whose centre lies in the largest bright part of the scan, holes and notches filled.
 
-    What is thinner than 10 mm (or 3 cells) is not body, nor what hangs on by such a bridge: the table under the patient.
+    What is thinner than 10 mm (or 3 cells) is not body, nor what hangs on by such a bridge: the table, for one.
     Bright is above -300 HU in a CT with Hounsfield units, else above an eighth of Otsu's threshold of intensities
     smoothed over a cell. Filled is slice by slice. All cells when that finds nothing (a constant scan), so that the
     result can always be used as a mask. Cells beyond the scan are not body.
