@@ -64,6 +64,9 @@ class ExplorePanel(QWidget):
         self.open_button.setMenu(menu)
         self.pages = Pages()
         self._arrange()
+        # An empty bar keeps room in napari's window; it shows while it works, or has to say why it failed.
+        self.work.running_changed.connect(lambda running: self.work.setVisible(running or bool(self.work.label.text())))
+        self.work.hide()
 
     def show_form(self, settings: ExtractSettings) -> None:
         """Offer the settings of extraction, once they are loaded."""

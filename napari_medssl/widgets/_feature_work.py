@@ -57,6 +57,8 @@ class ExtractRequest:
 
 def features_steps(image: Image, data: Any, volume: Volume, grid: FeatureGrid) -> Steps[Features]:
     """A grid made ready for questions: the patient's cells and the index of likeness."""
+    from skimage.filters import threshold_otsu  # noqa: F401  # seconds to import, which the first click would wait for
+
     from napari_medssl.explore.body import body_cells
 
     yield Progress(0, 0, "finding the body")

@@ -154,7 +154,7 @@ def show_alone(viewer: ViewerModel, features: Features, layer: Layer) -> None:
         role, of = role_of(other)
         if of == features.image.unique_id and role in _FIELDS and other is not layer:
             other.visible = False
-    layer.visible = True
+    layer.visible = bool(features.image.visible)  # what belongs to a hidden scan would lie over another one
 
 
 def show_bar(layer: Image) -> None:

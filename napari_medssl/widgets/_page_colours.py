@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from napari.utils import Colormap
+from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSlider, QSpinBox, QVBoxLayout, QWidget
 
@@ -112,10 +114,10 @@ class ColoursPage(QWidget):
         limits = (float(colours.low[at]), float(max(colours.high[at], colours.low[at] + 1e-6)))
         field = np.ascontiguousarray(components[..., at])
         if self.body.isChecked():
-            field = np.where(features.body, field, limits[0])
+            field = np.where(features.body, field, 2 * limits[0] - limits[1]).astype(np.float32)
         layer = put_image(
             self.desk.viewer, features, COMPONENT, field, name=f"{features.name} component {at + 1}", report=report,
-            colormap="viridis", opacity=self.opacity.value() / 100, blending="translucent",
+            colormap=_clear_below(), opacity=self.opacity.value() / 100, blending="translucent",
         )  # fmt: skip
         layer.contrast_limits = limits
         show_alone(self.desk.viewer, features, layer)
@@ -158,6 +160,12 @@ class ColoursPage(QWidget):
         layout.addWidget(self.show_button)
         layout.addWidget(row(self.component, self.component_button))
         layout.addWidget(self.text)
+
+
+def _clear_below() -> Colormap:
+    """Viridis; what lies below its range, such as the air, is transparent."""
+    colors = ensure_colormap("viridis").colors.copy()
+    return Colormap(np.concatenate([[[*colors[0, :3], 0.0]], colors]), name="medssl viridis")
 
 
 def _whose(of: Features, features: Features) -> str:

@@ -87,10 +87,11 @@ class LandmarksPage(QWidget):
         if features is None:
             tell(f"'{image.name}' has no features yet; press Extract 3D features first.")
             return None
-        layer = self.desk.viewer.add_points(
+        layer = Points(
             np.zeros((0, 3)), ndim=3, name=f"{image.name} landmarks", size=point_size(features), border_color="white",
             face_color="#4cc3ff", out_of_slice_display=False, **voxels_place(features),
         )  # fmt: skip
+        self.desk.viewer.add_layer(layer)  # what `add_points` gives a plugin is a proxy, which no list would know
         layer.mode = "add"
         self.points.choose(layer)
         return layer

@@ -76,11 +76,14 @@ def point_size(features: Features) -> float:
 
 def _add(viewer: ViewerModel, features: Features) -> Points:
     active = viewer.layers.selection.active
-    layer = viewer.add_points(
+    from napari.layers import Points
+
+    layer = Points(
         np.zeros((0, 3)), ndim=3, name=f"{features.name} probes", size=point_size(features),
         features={_KIND: np.array([], dtype=object)}, border_color="white", border_width=0.15, symbol="disc",
         out_of_slice_display=False, metadata={KEY: {"role": PROBES, "of": features.image.unique_id, "what": ""}},
         **voxels_place(features),
     )  # fmt: skip
+    viewer.add_layer(layer)  # what `add_points` gives a plugin is a proxy
     viewer.layers.selection.active = active
     return layer
