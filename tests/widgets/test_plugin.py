@@ -57,7 +57,7 @@ def test_manifest_is_valid_and_every_command_exists() -> None:
     manifest.validate_imports()
     assert manifest.name == "napari-medssl"
     widgets = [w.display_name for w in manifest.contributions.widgets]
-    assert widgets == ["One-shot segmentation", "Slice classification", "Pretraining", "Guidance"]
+    assert widgets == ["One-shot segmentation", "Slice classification", "Pretraining", "Explore features", "Guidance"]
 
 
 def test_reader_finds_and_scales_a_scan(plugins: PluginManager, scan_file: Path) -> None:
