@@ -7,12 +7,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
+import psutil  # type: ignore[import-untyped]  # distributed brings it
 
 from napari_medssl.engine.memory import available_bytes
 from napari_medssl.errors import MedSSLError
@@ -22,6 +24,7 @@ _GIB = 1 << 30
 # A 512 x 512 x 400 CT as float32 is 0.4 GiB; reading, resampling and features of it stay below this.
 _WORKER_BYTES = 4 * _GIB
 _UNKNOWN_BYTES = 8 * _GIB  # taken to be free where the system does not say
+_CLOSE_S = 5  # then a worker in the middle of a step is killed; what it had begun lies in the staging folder
 _LOGGERS = ("distributed", "tornado", "asyncio", "bokeh")
 # The results of cases are a few hundred bytes: what fills a worker is its work, which no spilling and no pausing frees
 # (a worker that pauses with its memory full waits for ever); only ending it helps. Profiling costs and is not shown.
@@ -104,7 +107,19 @@ def local_client(plan: Plan, *, dashboard: bool = False, processes: bool = True)
                 yield client
         finally:
             if cluster is not None:  # also after a Ctrl-C that came while it started
-                cluster.close(timeout=10)
+                _close(cluster)
+
+
+def _close(cluster: Any) -> None:
+    """End the worker processes, kindly first."""
+    try:
+        cluster.close(timeout=_CLOSE_S)
+    except TimeoutError:
+        for nanny in cluster.workers.values():
+            with suppress(psutil.NoSuchProcess, AttributeError):  # workers in threads have no process
+                psutil.Process(nanny.pid).kill()
+        with suppress(TimeoutError):
+            cluster.close(timeout=_CLOSE_S)
 
 
 @contextmanager
@@ -167,11 +182,13 @@ def _silence() -> Iterator[None]:
 def _without_interrupts() -> Iterator[None]:
     """Processes and threads started here never see Ctrl-C, which a terminal sends to all of them: this one tells them.
 
-    Signal masks are inherited; where there are none (Windows) a child may say that it was interrupted.
+    Signal masks are inherited; where there are none (Windows) a child may say that it was interrupted. Python's tracker
+    of shared resources would lift the mask when the first process starts it, so it is started before.
     """
     if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
         yield
         return
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
