@@ -1,7 +1,7 @@
 """The process whose memory is measured: `python -m napari_medssl.bench.features_child FOLDER make|measure TASK`.
 
 TASK is JSON with shape and spacing (Z, Y, X), device, weights and settings. "make" writes the scan into FOLDER as a
-compressed NIfTI; "measure" reads it, writes its features beside it as a Zarr, and FOLDER/facts.json with bytes and
+NIfTI; "measure" reads it, writes its features beside it as a Zarr, and FOLDER/facts.json with bytes and
 seconds.
 """
 
@@ -26,7 +26,7 @@ def _make(folder: Path, task: dict[str, Any]) -> None:
     from napari_medssl.bench.features import scan_of
     from napari_medssl.io import write
 
-    write(folder / "scan.nii.gz", scan_of(task["shape"], task["spacing"]))
+    write(folder / "scan.nii", scan_of(task["shape"], task["spacing"]))
 
 
 def _measure(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _measure(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     settings = from_dict(ExtractSettings, task["settings"])
     with Engine(device=task["device"], weights="none") as engine:
         grid = engine.grid(
-            read(folder / "scan.nii.gz"), weights=task["weights"], settings=settings, out=folder / "features.zarr"
+            read(folder / "scan.nii"), weights=task["weights"], settings=settings, out=folder / "features.zarr"
         )
     windows = grid.encoder["windows"]
     return {

@@ -249,3 +249,17 @@ def test_half_precision_that_overflows_is_computed_again(means):
     grid = extract(noise(), means, ExtractSettings((1,), 1.0, precision="float32"), precision="float16")
     assert np.isfinite(grid.data).all()
     assert grid.encoder["precision"] == "float16"
+
+
+def test_a_disk_that_takes_no_more_leaves_the_old_grid(means, tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = extract(noise(), means, exact(stages=(3,)), out=tmp_path / "a.zarr")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, hard))  # the first chunk is larger
+    try:
+        with pytest.raises(FormatError, match="what was there before is unchanged"):
+            extract(noise(), means, exact(stages=(1,)), out=tmp_path / "a.zarr")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert np.array_equal(load_grid(tmp_path / "a.zarr").data[:], old.data[:])
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
