@@ -131,15 +131,18 @@ def _matched(
 
 
 def _neighbourhood(a: SimilarityIndex, points: Points, around_mm: float) -> Floats:
-    """(N, 27, C) unit vectors around each point of A; (N, 1, C) at the points when nothing around counts.
+    """(N, 27, C) unit vectors around each point of A: its own, interpolated, and those of the cells at its neighbours.
 
-    Where the scan ends its border goes on.
+    (N, 1, C) when nothing around counts. Where the scan ends its border goes on.
     """
+    own = a.at(points)
     if not around_mm:
-        return a.at(points)[:, None]
-    a.at(points)  # refuses points outside; neighbours may lie there
-    all_points = (points[:, None] + around_mm * _AROUND).reshape(-1, 3)
-    return a.unit(a.grid.at(all_points)).reshape(len(points), len(_AROUND), -1)
+        return own[:, None]
+    index = a.grid.index_of((points[:, None] + around_mm * _AROUND).reshape(-1, 3))
+    nearest = np.clip(np.floor(index + 0.5), 0, np.array(a.grid.shape) - 1).astype(np.int64)
+    found = a.of_cells(np.ravel_multi_index(tuple(nearest.T), a.grid.shape)).reshape(len(points), len(_AROUND), -1)
+    found[:, len(_AROUND) // 2] = own
+    return found
 
 
 def _too_far(grid: FeatureGrid, expected: Points, place_mm: float) -> Floats:

@@ -92,6 +92,10 @@ def test_impossible_questions_are_told():
         index.click([500.0, 0, 0])
     with pytest.raises(GeometryError, match="outside the features' field"):
         index.click([np.nan, 0, 0])
+    with pytest.raises(SettingsError, match="three numbers"):
+        index.click([])
+    with pytest.raises(SettingsError, match="0 vectors of 8 channels; at least one"):
+        index.click(np.zeros((0, 3)))
     with pytest.raises(SettingsError, match="3 channels; at least one of 8"):
         index.map(np.ones((1, 3), np.float32))
     with pytest.raises(SettingsError, match="this grid has 8"):
