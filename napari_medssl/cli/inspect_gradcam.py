@@ -112,6 +112,8 @@ def _print(found: PretextEvidence, checks: dict[str, Any], volume: Volume, conso
         f"{report['right']:.0%} of {report['questions']} answers right ({report['chance']:.0%} by guessing), "
         f"layer {report['layer']}, {report['seconds']:.1f} s"
     )
+    if not report["solved"]:
+        console.say("no better than guessing: the maps mean nothing; train longer")
     if checks:
         console.say(checks["sentence"])
 

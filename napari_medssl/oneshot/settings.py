@@ -46,7 +46,7 @@ class SegmentSettings:
     volume_spacing_mm: float = setting(
         0.0, "voxels the 3D encoder is shown, in mm; 0: what it was trained on", ge=0, le=20, advanced=True
     )
-    volume_share: float = setting(0.5, "weight of the 3D features when both are joined", ge=0, le=1, advanced=True)
+    volume_share: float = setting(0.2, "weight of the 3D features when both are joined", ge=0, le=1, advanced=True)
     parts: bool = setting(
         True, "prototype method across scans with a given range: each labelled slice serves its part", advanced=True
     )

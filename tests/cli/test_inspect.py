@@ -153,6 +153,7 @@ def test_evidence_lies_on_the_scans_grid(work, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "90 degrees about z" in shown
     assert "with all weights random the map is" in shown
+    assert "no better than guessing" in shown, "two steps teach nothing"
     assert same_grid(read(out), read(scan))
     for label in (0, 7):
         assert same_grid(read(tmp_path / f"map.class-{label}.nii.gz"), read(scan))

@@ -201,11 +201,10 @@ def _report(
 ) -> dict[str, Any]:  # fmt: skip
     first = next(iter(found.values())).report
     hits, asked = (sum(values) for values in zip(*right.values(), strict=True))
-    notes = dict.fromkeys(n for e in found.values() for n in e.report["notes"])
-    if stats.binom.sf(hits - 1, asked, 1 / known) >= _DOUBT:
-        notes[f"the network answers {hits} of {asked} questions, no more than by guessing: its maps mean nothing"] = (
-            None
-        )
+    notes = list(dict.fromkeys(n for e in found.values() for n in e.report["notes"]))
+    solved = bool(stats.binom.sf(hits - 1, asked, 1 / known) < _DOUBT)
+    if not solved:
+        notes.append(f"{hits} of {asked} answers are right, no more than by guessing: the maps mean nothing")
     classes = {
         str(c): {"name": e.report["class"]["name"], "right": right[c][0] / right[c][1],
                  "strongest": e.report["strongest"], "peak": e.report["peak"]}
@@ -214,7 +213,7 @@ def _report(
     return {
         "method": run.method.name, "run": run.path.absolute().parent.name, "run_sha256": run.sha256,
         "steps": run.step, "layer": first["layer"], "cells": first["cells"], "settings": to_dict(settings),
-        "classes": classes, "right": hits / asked, "chance": 1 / known, "questions": asked, "notes": list(notes),
-        "source": first["source"], "device": first["device"],
+        "classes": classes, "right": hits / asked, "chance": 1 / known, "solved": solved, "questions": asked,
+        "notes": notes, "source": first["source"], "device": first["device"],
         "seconds": round(sum(e.report["seconds"] for e in found.values()), 3),
     }  # fmt: skip

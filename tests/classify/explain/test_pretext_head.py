@@ -120,6 +120,7 @@ def test_the_deciding_mark_is_found_for_every_class(kind):
     report = found.report
     assert (report["right"], report["steps"], report["questions"]) == (1, 7, 6)
     assert report["layer"].startswith("encoder.cells")
+    assert report["solved"] is True
     assert not any("guessing" in note for note in report["notes"])
 
 
@@ -140,6 +141,7 @@ def test_a_network_that_guesses_is_said_to():
     run = opened(Turns((16, 16, 16)), LabelObjective(Cells(), head), 16)
     found = explain_pretext(run, scan(), classes=[0, 3], settings=PretextSettings(places=4))
     assert any("no more than by guessing" in note for note in found.report["notes"])
+    assert found.report["solved"] is False
     assert list(found.report["classes"]) == ["0", "3"]
     assert found.report["classes"]["3"]["name"] == "270 degrees about x"
 
