@@ -64,8 +64,7 @@ class ExplorePanel(QWidget):
         self.open_button.setMenu(menu)
         self.pages = Pages()
         self._arrange()
-        # An empty bar keeps room in napari's window; it shows while it works, or has to say why it failed.
-        self.work.running_changed.connect(lambda running: self.work.setVisible(running or bool(self.work.label.text())))
+        self.work.running_changed.connect(self._show_work)
         self.work.hide()
 
     def show_form(self, settings: ExtractSettings) -> None:
@@ -79,6 +78,15 @@ class ExplorePanel(QWidget):
         """Stop work and listening; touches no Qt, so it may come after the widget's end."""
         self.image.detach()
         self.work.detach()
+
+    def _show_work(self, running: bool) -> None:
+        """The bar shows while it works, or has to say why it failed; its room closes with it."""
+        self.work.setVisible(running or bool(self.work.label.text()))
+        box = self.work.parentWidget()
+        layout = box.layout() if box is not None else None
+        if box is not None and layout is not None:
+            layout.invalidate()
+            box.updateGeometry()
 
     def _arrange(self) -> None:
         content = QWidget()

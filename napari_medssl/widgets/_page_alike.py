@@ -17,6 +17,7 @@ from napari_medssl.widgets._alike_work import Answer, Question, answer
 from napari_medssl.widgets._choosers import LayerChooser
 from napari_medssl.widgets._feature_work import index_steps
 from napari_medssl.widgets._features import Features
+from napari_medssl.widgets._glow import glow
 from napari_medssl.widgets._latest import Latest
 from napari_medssl.widgets._layers import role_of
 from napari_medssl.widgets._layout import button, row, text
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from napari_medssl.widgets._explore_desk import Desk
 
 _DOING = "Looking for what is alike"
-_HINT = "Press Pick, then click in the scan. Shift: one more place. Ctrl or Alt: a place it shall not look like."
+_HINT = "Press Pick, then click in the scan. Shift: one more place. Ctrl or right: a place it shall not look like."
 
 
 class AlikePage(QWidget):
@@ -308,7 +309,7 @@ class AlikePage(QWidget):
         new = find_overlay(self.desk.viewer, features, SIMILAR) is None
         layer = put_image(
             self.desk.viewer, features, SIMILAR, field, name=f"{features.name} similarity", report=report,
-            colormap="inferno", blending="additive", opacity=0.8, contrast_limits=limits, rendering="mip",
+            colormap=glow(), blending="translucent", opacity=0.9, contrast_limits=limits, rendering="mip",
         )  # fmt: skip
         layer.contrast_limits = limits
         if new:

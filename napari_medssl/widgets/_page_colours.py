@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.utils import Colormap
-from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSlider, QSpinBox, QVBoxLayout, QWidget
 
 from napari_medssl.progress import Steps
 from napari_medssl.widgets._feature_work import COMPONENTS, components_steps
+from napari_medssl.widgets._glow import clear_below
 from napari_medssl.widgets._layers import facts_of, role_of
 from napari_medssl.widgets._layout import button, row, text
 from napari_medssl.widgets._overlays import COLOURS, COMPONENT, put_image, show_alone, show_bar
@@ -117,7 +116,7 @@ class ColoursPage(QWidget):
             field = np.where(features.body, field, 2 * limits[0] - limits[1]).astype(np.float32)
         layer = put_image(
             self.desk.viewer, features, COMPONENT, field, name=f"{features.name} component {at + 1}", report=report,
-            colormap=_clear_below(), opacity=self.opacity.value() / 100, blending="translucent",
+            colormap=clear_below(), opacity=self.opacity.value() / 100, blending="translucent",
         )  # fmt: skip
         layer.contrast_limits = limits
         show_alone(self.desk.viewer, features, layer)
@@ -160,12 +159,6 @@ class ColoursPage(QWidget):
         layout.addWidget(self.show_button)
         layout.addWidget(row(self.component, self.component_button))
         layout.addWidget(self.text)
-
-
-def _clear_below() -> Colormap:
-    """Viridis; what lies below its range, such as the air, is transparent."""
-    colors = ensure_colormap("viridis").colors.copy()
-    return Colormap(np.concatenate([[[*colors[0, :3], 0.0]], colors]), name="medssl viridis")
 
 
 def _whose(of: Features, features: Features) -> str:

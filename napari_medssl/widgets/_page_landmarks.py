@@ -21,6 +21,7 @@ from napari_medssl.widgets._notify import tell, tell_error
 from napari_medssl.widgets._overlays import CURSOR, LANDMARKS, PROBES, find_overlay, voxels_place
 from napari_medssl.widgets._plain_table import PlainTable
 from napari_medssl.widgets._probes import point_size
+from napari_medssl.widgets._shown import show_only
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 _DOING = "Finding landmarks"
 _TIP = (
-    "Double-click a row to go there. Margin: how much better the place is than the best one elsewhere. "
+    "Double-click a row to go there. Like: cosine of the two places. mm: to your own point. "
+    "Margin: how much better the place is than the best one elsewhere. "
     "?: looked for from there, the way back ends somewhere else"
 )
 _NAMES = ("name", "label", "landmark", "text")  # columns of a Points layer that may hold the points' names
@@ -67,8 +69,7 @@ class LandmarksPage(QWidget):
             "Your own points in the other scan, in the same order or with the same names: how far off?"
         )
         self.find_button = button("Find in other scans", "Look for the place of each landmark")
-        headers = ("Landmark", "Scan", "Likeness", "Margin", "mm off")
-        self.table = PlainTable(headers, tip=_TIP)
+        self.table = PlainTable(("Point", "Scan", "Like", "Margin", "mm"), wide=2, tip=_TIP)
         self.text = text("Extract features of two scans with the same weights, then place points in one.")
         self._arrange()
         self.new_button.clicked.connect(lambda: self.add_layer())
@@ -200,6 +201,10 @@ class LandmarksPage(QWidget):
     def _go_to(self, at: int) -> None:
         if at < len(self.found):
             one = self.found[at]
+            show_only(self.desk.viewer, one.features.image, [f.image for f in self.desk.store.all()])
+            for layer in self.desk.viewer.layers:
+                if role_of(layer) == (LANDMARKS, one.features.image.unique_id):
+                    layer.visible = True
             self.desk.go_to(one.features.world_of_mm(one.point_mm)[0])
 
     def _arrange(self) -> None:

@@ -13,6 +13,7 @@ from napari_medssl.labels import Label
 from napari_medssl.progress import Steps
 from napari_medssl.settings import to_dict
 from napari_medssl.widgets._form import SettingsForm
+from napari_medssl.widgets._glow import glow
 from napari_medssl.widgets._layout import button, row, text
 from napari_medssl.widgets._notify import tell_error
 from napari_medssl.widgets._overlays import BOUNDARIES, REGIONS, put_image, put_labels, show_alone, show_bar
@@ -134,7 +135,7 @@ class RegionsPage(QWidget):
         layer = put_image(
             self.desk.viewer, features, BOUNDARIES, np.where(features.body, field, 0).astype(np.float32),
             name=f"{features.name} boundaries", report=features.provenance(kind="feature gradient per mm"),
-            colormap="inferno", blending="additive", opacity=0.8, rendering="mip",
+            colormap=glow(), blending="translucent", opacity=0.9, rendering="mip",
         )  # fmt: skip
         layer.contrast_limits = (limits[0], max(limits[1], limits[0] + 1e-6))
         show_alone(self.desk.viewer, features, layer)

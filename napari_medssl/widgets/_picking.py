@@ -1,4 +1,4 @@
-"""Places picked on the canvas with the mouse: a click, with Shift one more, with Ctrl or Alt one that shall not be."""
+"""Places picked on the canvas with the mouse: a click, with Shift one more, with Ctrl one that shall not be."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ class Picker(QObject):
 
     def _on_mouse(self, viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
         start, position = event.pos, tuple(event.position)
-        keys = {str(key) for key in event.modifiers}
-        against = event.button == 2 or bool({"Control", "Alt"} & keys)
+        # The window's keys equal their names, but their text is another: `in` compares.
+        against = event.button == 2 or "Control" in event.modifiers
+        more = "Shift" in event.modifiers
         dragged = False
         yield
         while event.type == "mouse_move":
@@ -60,7 +61,7 @@ class Picker(QObject):
         if viewer.dims.ndisplay != 2:
             tell("Places can be picked in the 2D view; what they show is seen in 3D, too.")
             return
-        self.picked.emit(position, AGAINST if against else ADD if "Shift" in keys else REPLACE)
+        self.picked.emit(position, AGAINST if against else ADD if more else REPLACE)
 
     def _on_move(self, viewer: ViewerModel, event: Any) -> None:
         if viewer.dims.ndisplay == 2:

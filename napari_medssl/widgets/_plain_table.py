@@ -11,11 +11,13 @@ _ROW = 24
 
 
 class PlainTable(QTableWidget):
-    """The first column takes the room that is left, the others stand at the right. Signal `opened` with a row."""
+    """The first `wide` columns share the room that is left. Signal `opened` with a row."""
 
     opened = Signal(int)
 
-    def __init__(self, headers: Sequence[str], *, tip: str = "", most: int = 8, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, headers: Sequence[str], *, wide: int = 1, tip: str = "", most: int = 8, parent: QWidget | None = None
+    ) -> None:
         super().__init__(0, len(headers), parent)
         self._most = most
         self.setHorizontalHeaderLabels(list(headers))
@@ -29,7 +31,8 @@ class PlainTable(QTableWidget):
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setMinimumSectionSize(34)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in range(wide):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
         self.cellDoubleClicked.connect(lambda row, _: self.opened.emit(row))
         self.show_rows(())
 

@@ -11,12 +11,13 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from pytestqt.qtbot import QtBot
+from vispy.util.keys import Key
 
 from napari_medssl.errors import OutOfMemoryError
 from napari_medssl.volume import Volume
 from napari_medssl.widgets._layers import role_of
 from napari_medssl.widgets._overlays import COLOURS, SIMILAR, find_overlay
-from napari_medssl.widgets._picking import REPLACE
+from napari_medssl.widgets._picking import REPLACE, Picker
 from napari_medssl.widgets._probes import probes_of
 from napari_medssl.widgets.explore import ExploreWidget
 from tests.widgets.explore_scans import GridEngine, add_scan, scan_volume
@@ -317,3 +318,25 @@ def test_scans_of_different_spacing(extracted: ExploreWidget, viewer: ViewerMode
     layer = find_overlay(viewer, features, SIMILAR)
     index = np.rint(layer.world_to_data(second.data_to_world(ORGAN_AT))).astype(int)
     assert layer.data[tuple(index)] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("keys", "button", "kind"),
+    [((), 1, "replace"), (("Shift",), 1, "add"), (("Control",), 1, "against"), ((), 2, "against")],
+)
+def test_keys_of_the_window_choose_what_a_click_means(
+    viewer: ViewerModel, qtbot: QtBot, keys: tuple[str, ...], button: int, kind: str
+) -> None:
+    class Press:
+        pos, position, type = (5, 5), (0.0, 1.0, 2.0), "mouse_press"
+
+    Press.button, Press.modifiers = button, tuple(Key(name) for name in keys)
+    picker = Picker(viewer)
+    picker.switch(True)
+    steps: Any = viewer.mouse_drag_callbacks[-1](viewer, Press)
+    next(steps)
+    Press.type = "mouse_release"
+    with qtbot.waitSignal(picker.picked) as picked, pytest.raises(StopIteration):
+        next(steps)
+    assert picked.args == [(0.0, 1.0, 2.0), kind]
+    picker.stop()
