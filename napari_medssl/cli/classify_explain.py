@@ -29,7 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, nargs="?", metavar="SCAN", help="scan or DICOM folder")
     parser.add_argument("--class", dest="name", metavar="NAME", help="class or label; only one need not be named")
     parser.add_argument(
-        "--method", choices=("gradcam", "gradcam++", "occlusion"), help="default: gradcam; occlusion takes minutes"
+        "--method",
+        choices=("gradcam", "gradcam++", "occlusion", "integrated"),
+        help="default: gradcam; occlusion and integrated (gradients) take minutes",
     )
     parser.add_argument("--out", type=Path, metavar="FILE.nii.gz", help="the evidence, 0 to 1, on the scan's own grid")
     parser.add_argument("--overlay", type=Path, metavar="PNG", help="also a picture of the strongest slices")
@@ -91,7 +93,7 @@ def _explain_slices(
         volume = read(args.image, **reading(args))
         span = slice_range(args.slices, volume.shape[0])
         slices = list(range(*span)) if span else None
-        if slices is None and settings.method == "occlusion":
+        if slices is None and settings.method in ("occlusion", "integrated"):
             slices = _found_slices(head, name, volume, engine, console)
         steps = explain_head_steps(engine, head, volume, name, settings=settings, slices=slices)
         found = console.follow(steps)

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_medssl.errors import SettingsError
-
 if TYPE_CHECKING:
     from napari_medssl.classify.exams.given import GivenScan
     from napari_medssl.classify.exams.model import ExamModel, ExamScore
@@ -93,10 +91,6 @@ def _check_maps(args: argparse.Namespace, model: ExamModel, exams: dict[str, lis
         [_map_path(args.cam, s, label) for scans in exams.values() for s in scans for label in model.labels],
         force=args.force,
     )
-    if not next(iter(model.networks.values())).per_slice:
-        raise SettingsError(
-            "the branches of divide and teach have no common map; --cam is for other kinds of classifier"
-        )
 
 
 def _maps(folder: Path, model: ExamModel, scan: GivenScan, score: ExamScore, device: Any) -> Any:

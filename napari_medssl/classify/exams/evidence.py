@@ -8,12 +8,11 @@ import torch
 
 from napari_medssl.classify.exams.model import ExamModel
 from napari_medssl.classify.explain import ExplainSettings, Explanation, as_bag, explain_steps, framed_slices
-from napari_medssl.errors import SettingsError
 from napari_medssl.progress import Steps
 from napari_medssl.volume import Volume
 
 ENCODER = "encoder"
-"""The layer whose cells are weighed: the last maps of the encoder, for SKID its second reduction block (S19)."""
+"""The layer whose cells Grad-CAM weighs: the last maps of the encoder, for SKID its second reduction block (S19)."""
 
 
 def evidence_steps(
@@ -29,13 +28,14 @@ def evidence_steps(
 
     All slices are shown, whatever number was drawn in training, so that no slice is left empty by chance.
 
-    Raises SettingsError for divide and teach, whose nine branches have no map in common, and as `explain_steps`.
+    Under divide and teach a slice's map is that of the branch it is dealt to. Grad-CAM++, which needs a layer that is
+    nowhere below 0, asks the encoder's last such one with a map for each slice.
+
+    Raises SettingsError as `explain_steps`.
     """
     network = model.networks[plane].to(device)
-    if not network.per_slice:
-        raise SettingsError("the branches of divide and teach have no common map; choose another kind of classifier")
     settings = settings or ExplainSettings()
-    if settings.method != "occlusion" and not settings.layer:
+    if settings.method == "gradcam" and not settings.layer:
         settings = replace(settings, layer=ENCODER)
-    shown = as_bag(framed_slices(volume, network.encoder, size=model.source.size))
+    shown = replace(as_bag(framed_slices(volume, network.encoder, size=model.source.size)), within=ENCODER)
     return (yield from explain_steps(network, shown, target=label, settings=settings, name=model.labels[label]))

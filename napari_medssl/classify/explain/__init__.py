@@ -4,6 +4,7 @@ from napari_medssl.classify.explain.attention import attention_volume, exam_atte
 from napari_medssl.classify.explain.cam import activation_maps
 from napari_medssl.classify.explain.explain import Explanation, explain, explain_steps
 from napari_medssl.classify.explain.faithfulness import Faithfulness, faithfulness, faithfulness_steps
+from napari_medssl.classify.explain.integrated import integrated_gradients
 from napari_medssl.classify.explain.layers import default_layer, map_layers
 from napari_medssl.classify.explain.occlusion import occlusion_map
 from napari_medssl.classify.explain.sanity import Sanity, explain_sanity, explain_sanity_steps
@@ -33,6 +34,7 @@ __all__ = [
     "framed_slices",
     "given_slices",
     "head_network",
+    "integrated_gradients",
     "map_layers",
     "occlusion_map",
     "resampled_box",

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_medssl.classify.explain.cam import activation_maps
+from napari_medssl.classify.explain.integrated import COMPLETE, baseline_of, integrated_gradients
 from napari_medssl.classify.explain.layers import check_layer, default_layer
 from napari_medssl.classify.explain.occlusion import OneOfBag, occlusion_map
 from napari_medssl.classify.explain.patches import patch_maps, patched_trunk
@@ -31,6 +32,7 @@ PATCHES = "the nine branches"
 """What the report calls the layer when a network of patches is asked branch by branch."""
 
 _KEPT = 64  # cells along a side that a map of occlusion is kept with until it is placed
+_TOGETHER = 4  # ours: pixels a side whose gradients are added up, as many as a cell of the default encoder has
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,8 @@ def explain_steps(
     settings = settings or ExplainSettings()
     check(settings)
     start = time.perf_counter()
-    layer, maps = yield from found_maps(model, shown, target, settings)
+    notes: list[str] = []
+    layer, maps = yield from found_maps(model, shown, target, settings, notes)
     scaled, strongest = _scaled(maps, shown, settings, weights)
     data = yield from shown.onto_grid(scaled, settings.between)
     np.clip(data, 0, 1, out=data)
@@ -84,15 +87,23 @@ def explain_steps(
         "weights": None if weights is None else [float(w) for w in weights],
         "peak": _peak(evidence), "source": source.content_hash, "device": str(device_of(model)),
         "seconds": round(time.perf_counter() - start, 3),
-        "notes": [*shown.notes, *_remarks(strongest, shown, maps)],
+        "notes": [*shown.notes, *notes, *_remarks(strongest, shown, maps)],
     }  # fmt: skip
     return Explanation(evidence, maps, data.max(axis=(1, 2)), facts)
 
 
-def found_maps(model: nn.Module, shown: Shown, target: int, settings: ExplainSettings) -> Steps[tuple[str, Tensor]]:
-    """The layer that was asked (empty for occlusion) and its maps, (A, *cells) float32 on the CPU, not scaled."""
+def found_maps(
+    model: nn.Module, shown: Shown, target: int, settings: ExplainSettings, notes: list[str] | None = None
+) -> Steps[tuple[str, Tensor]]:
+    """The layer that was asked (empty for methods that ask none) and its maps, (A, *cells) float32 on the CPU, not
+    scaled.
+
+    notes: filled with sentences on how the maps came out.
+    """
     policy = policy_for(device_of(model))
     layer = yield from _layer(model, shown, settings, policy)
+    if settings.method == "integrated":
+        return layer, (yield from _integrated(model, shown, target, settings, policy.device, notes))
     maps = yield from _maps(model, shown, target, layer, settings, policy)
     return layer, maps
 
@@ -112,7 +123,7 @@ def example_of(shown: Shown) -> Tensor:
 
 def _layer(model: nn.Module, shown: Shown, settings: ExplainSettings, policy: DevicePolicy) -> Steps[str]:
     yield Progress(0, 0, "looking at the network")
-    if settings.method == "occlusion":
+    if settings.method in ("occlusion", "integrated"):
         return ""
     if not (settings.layer or shown.bags) and patched_trunk(model) is not None:
         return PATCHES
@@ -131,6 +142,7 @@ def _maps(
     if settings.method == "occlusion":
         return (yield from _occluded(model, shown, target, settings, policy.device))
     method = settings.method
+    assert method != "integrated"  # `found_maps` has seen to it
 
     def run(items: range, on: DevicePolicy) -> Tensor:
         wanted = shown.bags[items.start] if shown.bags else items  # a bag at a time
@@ -167,9 +179,34 @@ def _occluded(
     return torch.cat(kept)
 
 
-def _smaller(maps: Tensor) -> Tensor:
-    """(N, *sides) kept with fewer cells: parts are far larger than a pixel, and a long scan has many slices."""
-    return F.interpolate(maps[:, None], size=[min(n, _KEPT) for n in maps.shape[1:]], mode="area")[:, 0]
+def _integrated(
+    model: nn.Module, shown: Shown, target: int, settings: ExplainSettings, device: torch.device,
+    notes: list[str] | None,
+) -> Steps[Tensor]:  # fmt: skip
+    """What parts of the slices (or volume) add to the score, at least 0: what speaks against the class is cut off after
+    neighbouring pixels were added up, which undo each other to a large part (ours)."""
+    kept, worst = [], 0.0
+    for items in shown.bags or [range(n, n + 1) for n in range(shown.count)]:
+        yield Progress(items.start, shown.count, "summing gradients")
+        shown.before(items)
+        images = shown.inputs(items).to(device)
+        start = baseline_of(images, settings.fill)
+        if shown.bags:
+            images, start = images[None], start[None]
+        found = integrated_gradients(model, images, target=target, baseline=start)
+        added = found.added[0] if shown.bags else found.added
+        kept.append(_smaller(added.sum(1), _TOGETHER).clamp(min=0))
+        worst = max(worst, found.gap)
+    if worst > COMPLETE and notes is not None:
+        notes.append(f"what the pixels add is up to {worst:.0%} off the score: the network bends sharply on the way")
+    return torch.cat(kept)
+
+
+def _smaller(maps: Tensor, pixels: int = 1) -> Tensor:
+    """(N, *sides) kept with fewer cells, of `pixels` a side at least: parts are far larger than a pixel, and a long scan
+    has many slices."""
+    size = [max(1, min(n // pixels, _KEPT)) for n in maps.shape[1:]]
+    return F.interpolate(maps[:, None], size=size, mode="area")[:, 0]
 
 
 def _scaled(maps: Tensor, shown: Shown, settings: ExplainSettings, weights: FloatArray | None) -> tuple[Tensor, float]:
