@@ -203,8 +203,8 @@ def _integrated(
 
 
 def _smaller(maps: Tensor, pixels: int = 1) -> Tensor:
-    """(N, *sides) kept with fewer cells, of `pixels` a side at least: parts are far larger than a pixel, and a long scan
-    has many slices."""
+    """(N, *sides) kept with fewer cells of `pixels` a side or more: parts are far larger than a pixel, and scans may
+    have many slices."""
     size = [max(1, min(n // pixels, _KEPT)) for n in maps.shape[1:]]
     return F.interpolate(maps[:, None], size=size, mode="area")[:, 0]
 
