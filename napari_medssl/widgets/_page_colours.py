@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _DOING = "Colouring"
 _OPACITY = 0.6
+_LEAST_SHOWN = 0.03  # of a component's range: just above the first, transparent step of its colours
 _SEE_THROUGH = 0.06  # alpha of a cell in 3D: some thirty cells deep can be looked into
 
 
@@ -113,7 +114,9 @@ class ColoursPage(QWidget):
         limits = (float(colours.low[at]), float(max(colours.high[at], colours.low[at] + 1e-6)))
         field = np.ascontiguousarray(components[..., at])
         if self.body.isChecked():
-            field = np.where(features.body, field, 2 * limits[0] - limits[1]).astype(np.float32)
+            # Below the range is transparent: the lowest of the body's values must not be.
+            lowest = limits[0] + _LEAST_SHOWN * (limits[1] - limits[0])
+            field = np.where(features.body, np.maximum(field, lowest), 2 * limits[0] - limits[1]).astype(np.float32)
         layer = put_image(
             self.desk.viewer, features, COMPONENT, field, name=f"{features.name} component {at + 1}", report=report,
             colormap=clear_below(), opacity=self.opacity.value() / 100, blending="translucent",

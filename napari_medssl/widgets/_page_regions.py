@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _DOING = "Finding regions"
 _GOLDEN = 0.618033988749895  # share of the circle between neighbouring hues: none comes close to an earlier one soon
-_FAINT, _STRONG = 50.0, 99.5  # percentiles of the body between which boundaries go from black to white
+_FAINT, _STRONG = 50.0, 98.0  # percentiles of the body between which boundaries go from black to white
 
 
 class RegionsPage(QWidget):

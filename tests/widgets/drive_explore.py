@@ -153,7 +153,9 @@ def look(
     driver.picture("1-colours")
     facts["misplaced_mm"] = {COLOURS: misplaced_mm(dock, COLOURS)}
     driver.viewer.dims.ndisplay = 3
-    driver.viewer.camera.angles = (0.0, 25.0, 125.0)
+    image.visible = False  # its brightest bones would lie over everything
+    driver.viewer.reset_view()
+    driver.viewer.scene.camera.angles = (0.0, 25.0, 125.0)
     driver.settle(1.0)
     driver.picture("2-colours-3d")
     driver.viewer.dims.ndisplay = 2
