@@ -25,7 +25,8 @@ _GIB = 1 << 30
 _WORKER_BYTES = 4 * _GIB
 _UNKNOWN_BYTES = 8 * _GIB  # taken to be free where the system does not say
 _CLOSE_S = 5  # then a worker in the middle of a step is killed; what it had begun lies in the staging folder
-_LOGGERS = ("distributed", "tornado", "asyncio", "bokeh")
+_LOGGERS = ("distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application", "asyncio", "bokeh")
+_LEVELS = dict.fromkeys(_LOGGERS, "critical")
 # The results of cases are a few hundred bytes: what fills a worker is its work, which no spilling and no pausing frees
 # (a worker that pauses with its memory full waits for ever); only ending it helps. Profiling costs and is not shown.
 _CONFIG = {
@@ -37,7 +38,7 @@ _CONFIG = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.scheduler.allowed-failures": 100,  # attempts are counted here, and only of what had begun
-    **{f"distributed.logging.{name}": "critical" for name in _LOGGERS},
+    "distributed.logging": _LEVELS,
 }
 
 
@@ -88,7 +89,7 @@ def local_client(plan: Plan, *, dashboard: bool = False, processes: bool = True)
     if dashboard and find_spec("bokeh") is None:
         raise SchedulerError("dask's dashboard needs the package bokeh; install it, or leave --dashboard out")
     environment = {f"{name}_NUM_THREADS": str(plan.threads) for name in ("OMP", "MKL", "OPENBLAS")}
-    quiet = {f"DASK_DISTRIBUTED__LOGGING__{name.upper()}": "critical" for name in _LOGGERS}
+    quiet = {"DASK_DISTRIBUTED__LOGGING": repr(_LEVELS)}  # for what a worker says before it knows its settings
     spawn = {"distributed.nanny.pre-spawn-environ": {**environment, **quiet}}
     with dask.config.set({**_CONFIG, **spawn}), _silence():
         import distributed
@@ -101,7 +102,8 @@ def local_client(plan: Plan, *, dashboard: bool = False, processes: bool = True)
                 cluster = kinds.LocalCluster(
                     n_workers=plan.workers, threads_per_worker=1, processes=processes, host="127.0.0.1",
                     protocol="tcp://", memory_limit=plan.memory, silence_logs=logging.CRITICAL,
-                    dashboard_address="127.0.0.1:8787" if dashboard else None, **more,
+                    dashboard_address=f"127.0.0.1:{8787 if dashboard else 0}",
+                    scheduler_kwargs={"dashboard": dashboard}, **more,
                 )  # fmt: skip
             with kinds.Client(cluster, set_as_default=False) as client:
                 yield client
@@ -188,9 +190,23 @@ def _without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    resource_tracker.ensure_running()
+    _start_tracker()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_tracker() -> None:
+    """Python's tracker of shared resources; it would tell the user what a killed worker had open."""
+    name, quiet = "PYTHONWARNINGS", "ignore:resource_tracker:UserWarning"
+    before = os.environ.get(name)
+    os.environ[name] = f"{before},{quiet}" if before else quiet
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

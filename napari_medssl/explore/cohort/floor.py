@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-
-import distributed
 
 from napari_medssl.explore.cohort.case import Case
 from napari_medssl.explore.cohort.cluster import SchedulerError
@@ -14,7 +13,7 @@ from napari_medssl.explore.cohort.outcome import Outcome
 from napari_medssl.explore.cohort.process import run_case
 
 _POLL_S = 0.25
-_wait: Any = distributed.wait  # not annotated
+_LOOK_S = 0.02
 
 
 class Floor:
@@ -107,12 +106,7 @@ class Floor:
         yield Outcome(case.name, case.scan, "failed", reason, where=worker)
 
     def _ended(self) -> Iterator[Outcome]:
-        futures = [future for _, future in self._at.values()]
-        try:
-            with self._client.as_current():
-                _wait(futures, timeout=_POLL_S, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            return
+        self._wait(all_of_them=False, patience_s=_POLL_S)
         for worker, (case, future) in list(self._at.items()):
             if future.done():
                 del self._at[worker]
@@ -134,11 +128,15 @@ class Floor:
     def stop(self, *, patience_s: float) -> None:
         """Let go of all cases; those being worked on are given a moment to end."""
         self._waiting.clear()
-        futures = [future for _, future in self._at.values()]
-        if futures:
-            try:
-                with self._client.as_current():
-                    _wait(futures, timeout=patience_s)
-            except (OSError, TimeoutError, RuntimeError):
-                self._client.cancel(futures)
+        self._wait(all_of_them=True, patience_s=patience_s)
+        left = [future for _, future in self._at.values() if not future.done()]
+        if left:
+            self._client.cancel(left)
         self._at.clear()
+
+    def _wait(self, *, all_of_them: bool, patience_s: float) -> None:
+        """Until a case has ended, or all have; not by dask's own `wait`, which fails when the scheduler is gone."""
+        enough = all if all_of_them else any
+        end = time.monotonic() + patience_s
+        while not enough(future.done() for _, future in self._at.values()) and time.monotonic() < end:
+            time.sleep(_LOOK_S)

@@ -97,7 +97,7 @@ class Workers:
 def test_a_case_is_begun_again_when_its_worker_is_lost(
     cohort: tuple[Case, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(floors, "_wait", lambda futures, **more: None)
+    monkeypatch.setattr(floors, "_POLL_S", 0)
     client = Workers("w1", "w2")
     floor = Floor(client, "run", cohort[:3], attempts=2)
     assert list(floor.turn()) == []
@@ -117,7 +117,7 @@ def test_a_case_is_begun_again_when_its_worker_is_lost(
 def test_an_error_in_a_worker_is_the_failure_of_its_case(
     cohort: tuple[Case, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(floors, "_wait", lambda futures, **more: None)
+    monkeypatch.setattr(floors, "_POLL_S", 0)
     floor = Floor(Workers("w1", "w2"), "run", cohort[:2], attempts=2)
     list(floor.turn())
     (_, bad), (case, good) = floor._at.values()
