@@ -29,7 +29,7 @@ from napari_medssl.oneshot.scribbles import with_corrections
 from napari_medssl.oneshot.settings import Method, SegmentSettings
 from napari_medssl.oneshot.support import Support
 from napari_medssl.oneshot.transfer import Labelled, OrganRange, labelled_slices, match_organ, organ_range
-from napari_medssl.oneshot.volume_features import chosen_features
+from napari_medssl.oneshot.volume_features import VolumeFeatures, chosen_features
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import SoftRange, Volume
 
@@ -110,6 +110,8 @@ def segment_volume(
         "seconds": run.seconds,
         "warnings": run.warnings,
     }
+    if isinstance(models, VolumeFeatures):
+        report["features"] = models.facts
     result = Segmentation(query.like(labels, organs), probability, report)
     return with_corrections(query, result, here, settings=settings)
 

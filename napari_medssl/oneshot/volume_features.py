@@ -37,6 +37,14 @@ class VolumeFeatures:
 
     def __init__(self, models: Models, settings: SegmentSettings) -> None:
         self._models, self._settings = models, settings
+        self._encoder: dict[str, Any] = {}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Which features were used, and the 3D encoder they came from; for a report."""
+        kept = ("name", "weights", "weights_sha256", "stages", "spacing_mm", "cell_mm")
+        encoder = {k: self._encoder[k] for k in kept if k in self._encoder}
+        return {"kind": self._settings.features, "volume_share": self._settings.volume_share, "encoder": encoder}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._models, name)
@@ -48,6 +56,7 @@ class VolumeFeatures:
             own = yield from self._models.features_steps(volume)
         chosen = self._settings
         grid = yield from self._models.grid_steps(volume, chosen.volume_weights, spacing_mm=chosen.volume_spacing_mm)
+        self._encoder = dict(grid.encoder)
         frame, stride = (own.frame, own.stride) if own is not None else (_frame(volume), _STRIDE)
         laid = yield from onto_slices_steps(grid, volume, frame, stride)
         if own is None:

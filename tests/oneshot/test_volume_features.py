@@ -111,7 +111,8 @@ class WithGrids(MadeModels):
         self.asked.append(weights)
         yield Progress(0, 1, "extracting")
         bright = (volume.data / 255).astype(np.float32)
-        return FeatureGrid(np.stack([bright, bright**2, 1 - bright, np.sqrt(np.abs(bright))]), volume.affine)
+        data = np.stack([bright, bright**2, 1 - bright, np.sqrt(np.abs(bright))])
+        return FeatureGrid(data, volume.affine, encoder={"name": "made", "weights_sha256": "abc"})
 
 
 def patient(seed: int) -> tuple[Volume, np.ndarray]:
@@ -131,7 +132,10 @@ def test_organs_of_another_scan_are_found_by_them(features, method):
     labelled[[3, 5, 6]] = mask[[3, 5, 6]]
     settings = SegmentSettings(method=method, features=features, volume_weights="mine")
     steps = segment_volume(query, [Support(other, labelled)], models=models, slice_range=(2, 8), settings=settings)
-    found = finish(steps).labels.data == 1
+    result = finish(steps)
+    found = result.labels.data == 1
+    told = {"kind": features, "volume_share": 0.2, "encoder": {"name": "made", "weights_sha256": "abc"}}
+    assert result.report["features"] == told
     assert 2 * (found & (truth == 1)).sum() / (found.sum() + truth.sum()) > 0.8
     assert models.asked == ["mine", "mine"]
     assert len(models.encoded) == (2 if features == "both" else 0)
