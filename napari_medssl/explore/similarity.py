@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_medssl.dense.grid import FeatureGrid
-from napari_medssl.errors import GeometryError, SettingsError, VolumeError
+from napari_medssl.errors import GeometryError, SettingsError
 from napari_medssl.explore.cells import (
     Cells,
     Floats,
@@ -21,6 +21,7 @@ from napari_medssl.explore.cells import (
     vectors_of,
 )
 from napari_medssl.explore.coverage import coverage
+from napari_medssl.explore.standard import Standard, fit_standard
 from napari_medssl.progress import Progress, Steps, finish
 from napari_medssl.volume import Volume
 
@@ -39,13 +40,13 @@ _SHARPNESS = 0.1
 class SimilarityIndex:
     """The unit vectors of a grid, laid out so that a click is one pass over contiguous memory.
 
-    grid: where they come from. centre: (C,) what was taken off each vector before its length was made 1 (zeros without
-    centring). units: (C, cells) float32, channels first as in the grid; None for a grid too large to keep twice.
-    lengths: (cells,) of the vectors without the centre; 0 marks a cell that has no direction, alike to nothing.
+    grid: where they come from. standard: the scale channels were put on before lengths were made 1; None for vectors as
+    they are. units: (C, cells) float32, channels first as in the grid; None for a grid too large to keep twice.
+    lengths: (cells,) of the vectors before; 0 marks a cell that has no direction, alike to nothing.
     """
 
     grid: FeatureGrid
-    centre: Floats
+    standard: Standard | None
     units: Floats | None
     lengths: Floats
 
@@ -67,11 +68,11 @@ class SimilarityIndex:
         return self.unit(mean_vector(self.grid, region, value)[None])
 
     def unit(self, vectors: Floats) -> Floats:
-        """(N, C) raw vectors of this space, less the centre, at length 1 (or 0 when nothing is left)."""
-        rest = finite(vectors) - self.centre
-        length = np.linalg.norm(rest, axis=1, keepdims=True)
-        safe = np.where(length > _least(self.centre), length, 1.0)
-        return np.asarray(np.where(length > _least(self.centre), rest / safe, 0.0), np.float32)
+        """(N, C) raw vectors of this space, on this grid's scale, at length 1 (or 0 when nothing is left)."""
+        scaled = finite(vectors) if self.standard is None else self.standard.of(finite(vectors))
+        length = np.linalg.norm(scaled, axis=1, keepdims=True)
+        least = _least(self.standard)
+        return np.asarray(np.where(length > least, scaled / np.where(length > least, length, 1.0), 0.0), np.float32)
 
     def of_cells(self, cells: Cells) -> Floats:
         """(N, C) unit vectors of cells given by flat index."""
@@ -85,10 +86,9 @@ class SimilarityIndex:
             return units @ self.units
         found = np.empty((len(units), len(self.lengths)), np.float32)
         plane = self.grid.shape[1] * self.grid.shape[2]
-        shift = (units @ self.centre)[:, None]
         for low, high, block in slabs(self.grid):
             lengths = self.lengths[low * plane : high * plane]
-            rest = units @ block.reshape(len(self.centre), -1) - shift
+            rest = units @ _scaled(block, self.standard)
             found[:, low * plane : high * plane] = np.where(
                 lengths > 0, rest / np.where(lengths > 0, lengths, 1.0), 0.0
             )
@@ -119,10 +119,9 @@ class SimilarityIndex:
 
     def _likeness(self, units: Floats, combine: Combine) -> Floats:
         units = np.atleast_2d(np.asarray(units, np.float32))
-        if not len(units) or units.shape[1] != len(self.centre):
-            raise SettingsError(
-                f"{units.shape[0]} vectors of {units.shape[-1]} channels; at least one of {len(self.centre)} is needed"
-            )
+        if not len(units) or units.shape[1] != self.grid.channels:
+            got, needed = units.shape, self.grid.channels
+            raise SettingsError(f"{got[0]} vectors of {got[-1]} channels; at least one of {needed} is needed")
         if combine == "mean" and len(units) > 1:
             mean = units.mean(0, keepdims=True)
             units = mean / max(float(np.linalg.norm(mean)), 1e-12)
@@ -130,45 +129,52 @@ class SimilarityIndex:
 
 
 def similarity_index(
-    grid: FeatureGrid, mask: Mask | None = None, *, centring: bool = True, kept_bytes: int = KEPT_BYTES
+    grid: FeatureGrid,
+    mask: Mask | None = None,
+    *,
+    centring: bool = True,
+    scaling: bool = True,
+    kept_bytes: int = KEPT_BYTES,
 ) -> SimilarityIndex:
     """Prepare a grid for clicks; see `SimilarityIndex`.
 
     centring: take the mean vector off first. Features of convolutional networks share a large mean, beside which all
-        cosines are near 1; without it, organs stand out. mask: (Z, Y, X) bool, the cells whose mean it is; all is the
-        best choice known (measured in `docs/methods/exploring.md`: better than the body, or no centring).
+        cosines are near 1; without it, organs stand out. scaling: also divide each channel by its deviation, cut to its
+        usual range first (see `standard`), so that few large channels do not decide alone. mask: (Z, Y, X) bool, the
+        cells that mean and deviation are of; all is the best choice known. `docs/methods/exploring.md` has numbers.
     kept_bytes: above this size no second copy is kept, and a click reads the grid.
 
     Raises VolumeError when centring leaves nothing because all vectors are equal, GeometryError for a mask that
     does not fit.
     """
-    return finish(similarity_index_steps(grid, mask, centring=centring, kept_bytes=kept_bytes))
+    return finish(similarity_index_steps(grid, mask, centring=centring, scaling=scaling, kept_bytes=kept_bytes))
 
 
 def similarity_index_steps(
-    grid: FeatureGrid, mask: Mask | None = None, *, centring: bool = True, kept_bytes: int = KEPT_BYTES
+    grid: FeatureGrid,
+    mask: Mask | None = None,
+    *,
+    centring: bool = True,
+    scaling: bool = True,
+    kept_bytes: int = KEPT_BYTES,
 ) -> Steps[SimilarityIndex]:
     """`similarity_index`, reporting after each slab."""
     yield Progress(0, grid.shape[0], "reading vectors")
-    centre = _centre(grid, mask) if centring else np.zeros(grid.channels, np.float32)
+    standard = _standard(grid, mask, scaling) if centring else None
     count = int(np.prod(grid.shape))
     units = np.empty((grid.channels, count), np.float32) if 4 * grid.channels * count <= kept_bytes else None
     lengths = np.empty(count, np.float32)
     plane = grid.shape[1] * grid.shape[2]
     for low, high, block in slabs(grid):
-        rest = block.reshape(grid.channels, -1) - centre[:, None]
+        rest = _scaled(block, standard)
         length = np.sqrt(np.einsum("cn,cn->n", rest, rest))
-        length[length <= _least(centre)] = 0.0
+        length[length <= _least(standard)] = 0.0
         lengths[low * plane : high * plane] = length
         if units is not None:
-            rest *= np.where(length > 0, 1.0 / np.where(length > 0, length, 1.0), 0.0)
-            units[:, low * plane : high * plane] = rest
+            shares = np.where(length > 0, 1.0 / np.where(length > 0, length, 1.0), 0.0)
+            np.multiply(rest, shares, out=units[:, low * plane : high * plane])
         yield Progress(high, grid.shape[0], "reading vectors")
-    if centring and not lengths.any():
-        raise VolumeError(
-            "all feature vectors are equal: everything is alike. Is the scan empty, or cropped to one cell?"
-        )
-    return SimilarityIndex(grid, centre, units, lengths)
+    return SimilarityIndex(grid, standard, units, lengths)
 
 
 def similarity(
@@ -177,15 +183,16 @@ def similarity(
     *,
     negative: npt.ArrayLike | None = None,
     centring: bool = False,
+    scaling: bool = False,
     mask: Mask | None = None,
     combine: Combine = "any",
 ) -> Floats:
     """(Z, Y, X) float32 in [-1, 1]: cosine of every cell with raw vectors, (C,) or (k, C), of this space.
 
-    For one question; with several, make a `similarity_index` once. centring takes the grid's mean off both sides.
-    Raises like `SimilarityIndex.map` and `similarity_index`.
+    For one question; with several, make a `similarity_index` once. centring and scaling put both sides on
+    the grid's scale. Raises like `SimilarityIndex.map` and `similarity_index`.
     """
-    index = similarity_index(grid, mask, centring=centring, kept_bytes=0)
+    index = similarity_index(grid, mask, centring=centring, scaling=scaling, kept_bytes=0)
     against = None if negative is None else index.unit(_rows(negative, grid))
     return index.map(index.unit(_rows(vectors, grid)), against, combine=combine)
 
@@ -227,13 +234,29 @@ def mean_vector(grid: FeatureGrid, region: Volume, value: int | None = None) -> 
     return np.asarray(np.average(vectors, axis=0, weights=weights[cells]), np.float32)
 
 
-def _centre(grid: FeatureGrid, mask: Mask | None) -> Floats:
-    return np.asarray(vectors_of(grid, chosen_cells(grid, mask)).mean(0, dtype=np.float64), np.float32)
+def _standard(grid: FeatureGrid, mask: Mask | None, scaling: bool) -> Standard:
+    vectors = vectors_of(grid, chosen_cells(grid, mask))
+    found = fit_standard(vectors)
+    if scaling:
+        return found
+    wide, one = np.full(grid.channels, np.inf, np.float32), np.ones(grid.channels, np.float32)
+    return Standard(-wide, wide, vectors.mean(0, dtype=np.float64).astype(np.float32), one)
 
 
-def _least(centre: Floats) -> float:
-    """Lengths up to here are rounding of equal vectors, not a direction (half precision keeps about 1e-3)."""
-    return 1e-12 + 1e-6 * float(np.linalg.norm(centre))
+def _scaled(block: Floats, standard: Standard | None) -> Floats:
+    """(C, cells) of a slab on a scale; a view of the slab without one."""
+    flat = block.reshape(len(block), -1)
+    if standard is None:
+        return flat
+    found = np.clip(flat, standard.low[:, None], standard.high[:, None])
+    found -= standard.mean[:, None]
+    found *= standard.scale[:, None]
+    return found
+
+
+def _least(standard: Standard | None) -> float:
+    """Lengths up to here are the rounding of equal vectors, not a direction."""
+    return 1e-12 if standard is None else 1e-12 + 1e-6 * float(np.linalg.norm(standard.mean * standard.scale))
 
 
 def _rows(vectors: npt.ArrayLike, grid: FeatureGrid) -> Floats:

@@ -25,17 +25,22 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 1 << 30], ids=["reading", "kept"])
-@pytest.mark.parametrize("centring", [False, True])
-def test_maps_are_cosines(kept_bytes, centring):
+@pytest.mark.parametrize("form", ["plain", "centred", "scaled"])
+def test_maps_are_cosines(kept_bytes, form):
     grid = organ_grid(affine=oblique())
-    index = similarity_index(grid, centring=centring, kept_bytes=kept_bytes)
+    how = {"centring": form != "plain", "scaling": form == "scaled"}
+    index = similarity_index(grid, kept_bytes=kept_bytes, **how)
     assert (index.units is None) == (kept_bytes == 0)
-    vectors = grid.vectors() - (grid.vectors().mean(0) if centring else 0)
-    point = in_organ(grid, 2)
-    click = vector_at(grid, point) - (grid.vectors().mean(0) if centring else 0)
-    expected = cosine(vectors, click[None])[:, 0].reshape(grid.shape)
+    point, vectors = in_organ(grid, 2), grid.vectors()
+    rows = np.concatenate([vector_at(grid, point)[None], vectors])
+    if form == "scaled":
+        rows = np.clip(rows, *np.percentile(vectors, (1, 99), axis=0))
+        rows = (rows - rows[1:].mean(0)) / rows[1:].std(0)
+    elif form == "centred":
+        rows = rows - vectors.mean(0)
+    expected = cosine(rows[1:], rows[:1])[:, 0].reshape(grid.shape)
     np.testing.assert_allclose(index.click(point), expected, atol=1e-4)
-    np.testing.assert_allclose(similarity(grid, vector_at(grid, point), centring=centring), expected, atol=1e-4)
+    np.testing.assert_allclose(similarity(grid, vector_at(grid, point), **how), expected, atol=1e-4)
 
 
 def test_a_click_shows_its_organ_in_this_and_another_scan_when_centred():
