@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from napari_medssl.errors import GeometryError, SettingsError
 from napari_medssl.explore.cells import finite
 from napari_medssl.progress import Progress, Steps, finish
 from napari_medssl.volume import Affine, Volume
+
+_Index: TypeAlias = npt.NDArray[np.int64]
 
 _ALIGNED = 1e-6  # cells of drift over the whole scan below which two grids' axes are parallel
 _SLAB_VOXELS = 1 << 22  # of one channel
@@ -69,7 +71,7 @@ def _parallel(step: Affine, volume: Volume) -> bool:
 
 
 class _Parallel:
-    """Axis by axis: a product with a thin matrix of weights (order 1) or a selection (order 0)."""
+    """Axis by axis: a mean of two neighbours (order 1) or a selection (order 0)."""
 
     def __init__(self, field: np.ndarray, step: Affine, shape: tuple[int, int, int], order: int) -> None:
         main = np.abs(step[:3, :3]).argmax(1)  # the voxel axis each cell axis follows
@@ -79,9 +81,7 @@ class _Parallel:
         self.index = [step[cell, axis] * np.arange(shape[axis]) + step[cell, 3] for axis, cell in enumerate(turn)]
         self.inside = [_within(i, n) for i, n in zip(self.index, self.field.shape[1:], strict=True)]
         if order == 1:
-            self.down = _weights(self.index[1], self.field.shape[2])
-            # Copied, for products with a transposed view take several times as long.
-            self.across = np.ascontiguousarray(_weights(self.index[2], self.field.shape[3]).T)
+            self.between = [_between(i, n) for i, n in zip(self.index, self.field.shape[1:], strict=True)]
         else:
             self.chosen = [_nearest(i, n) for i, n in zip(self.index, self.field.shape[1:], strict=True)]
 
@@ -96,11 +96,15 @@ class _Parallel:
     def _plane(self, field: np.ndarray, z: int) -> np.ndarray:
         if self.order == 0:
             return np.asarray(field[self.chosen[0][z]][np.ix_(self.chosen[1], self.chosen[2])])
-        at = float(np.clip(self.index[0][z], 0, len(field) - 1))
-        base = min(int(at), max(0, len(field) - 2))
-        part = at - base
-        plane = field[base] if part == 0 else (1 - part) * field[base] + part * field[base + 1]
-        return np.asarray(self.down @ plane @ self.across)
+        # Along X while there are few rows, then whole rows along Y: no product of matrices, which threads would share.
+        (low_z, high_z, part_z), (low_y, high_y, part_y), (low_x, high_x, part_x) = self.between
+        plane = _mean(field[low_z[z]], field[high_z[z]], part_z[z])
+        wide = _mean(plane[:, low_x], plane[:, high_x], part_x)
+        return _mean(wide[low_y], wide[high_y], part_y[:, None])
+
+
+def _mean(low: np.ndarray, high: np.ndarray, part: Any) -> np.ndarray:
+    return np.asarray(low + part * (high - low))
 
 
 class _Oblique:
@@ -129,13 +133,8 @@ def _nearest(index: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64
     return np.clip(np.floor(index + 0.5), 0, count - 1).astype(np.int64)
 
 
-def _weights(index: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float32]:
-    """(voxels, cells) float32 of linear interpolation, the border's value beyond the outermost centres."""
+def _between(index: npt.NDArray[np.float64], count: int) -> tuple[_Index, _Index, npt.NDArray[np.float32]]:
+    """(N,) the cells before and after each voxel and how far it is between them; the border's beyond the outermost."""
     at = np.clip(index, 0, count - 1)
     low = np.clip(np.floor(at), 0, max(0, count - 2)).astype(np.int64)
-    part = at - low
-    weights = np.zeros((len(index), count), np.float32)
-    rows = np.arange(len(index))
-    weights[rows, low] = 1 - part
-    weights[rows, np.minimum(low + 1, count - 1)] += part
-    return weights
+    return low, np.minimum(low + 1, count - 1), (at - low).astype(np.float32)
