@@ -102,7 +102,9 @@ def fit_calibrator(
 
     Source: Guo et al., On calibration of modern neural networks (2017); Zadrozny and Elkan (2002). Ours: temperatures
     are kept between 0.05 and 20; probabilities are taken instead of scores, whose log-odds (several) or logarithms
-    (one) give the same, so that means over draws and votes over planes can be calibrated too.
+    (one) give the same, so that means over draws and votes over planes can be calibrated too; and, for temperatures,
+    Platt's targets (1999), (n + 1) / (n + 2) and 1 / (n + 2) of the n examples of a side, so that a handful of examples
+    that are told apart without a fault do not make everything certain.
     """
     p, t = np.asarray(probability, np.float64), np.asarray(targets, np.float64)
     if p.ndim != 2 or p.shape != t.shape or p.shape[1] != len(labels) or not len(p):
@@ -160,8 +162,8 @@ def _temperatures(
     if len(np.unique(classes)) < 2:
         notes.append("the tuning examples are of one class; the probabilities stay as they are")
         return (1.0,) * len(labels)
-    rows = np.arange(len(classes))
-    return (_likeliest(lambda s: -log_softmax(scores * s, axis=1)[rows, classes].sum()),) * len(labels)
+    goal = _goal(classes, len(labels))
+    return (_likeliest(lambda s: -(goal * log_softmax(scores * s, axis=1)).sum()),) * len(labels)
 
 
 def _label_temperature(p: FloatArray, t: FloatArray, name: str, notes: list[str]) -> float:
@@ -170,7 +172,17 @@ def _label_temperature(p: FloatArray, t: FloatArray, name: str, notes: list[str]
     if not 0 < y.sum() < len(y):
         notes.append(_one_sided(name, y))
         return 1.0
-    return _likeliest(lambda s: np.sum(np.logaddexp(0, x * s) - y * x * s))
+    goal = _goal(y.astype(int), 2)[:, 1]
+    return _likeliest(lambda s: np.sum(np.logaddexp(0, x * s) - goal * x * s))
+
+
+def _goal(classes: npt.NDArray[np.integer], count: int) -> FloatArray:
+    """(N, count) what examples are held to be: mostly their class, by one more than there are of it, and a little of
+    every other one."""
+    own = np.bincount(classes, minlength=count)[classes].astype(np.float64)
+    goal = np.repeat(1 / (own + count)[:, None], count, 1)
+    goal[np.arange(len(classes)), classes] = (own + 1) / (own + count)
+    return goal
 
 
 def _likeliest(loss: Any) -> float:

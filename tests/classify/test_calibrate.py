@@ -90,7 +90,9 @@ def test_what_cannot_be_fitted_stays_as_it_is_with_a_note():
 def test_separable_examples_give_finite_probabilities():
     p, t = np.array([[0.1], [0.9]] * 5), np.array([[0.0], [1.0]] * 5)
     found = fit(p, t, labels=("tear",))
-    assert found.temperatures[0] == pytest.approx(0.05, rel=0.01)
+    assert found.temperatures[0] == pytest.approx(
+        logit(0.9) / logit(6 / 7), rel=0.01
+    )  # Platt's targets of five and five
     assert np.isfinite(found(np.array([[0.0], [1.0]]))).all()
 
 
@@ -105,3 +107,12 @@ def test_mistakes_are_named():
     for wrong in ({**state, "format": 9}, {**state, "temperatures": [1.0]}, {"format": 1}, {**state, "kind": "x"}):
         with pytest.raises(FormatError, match=r"calibration (has format 9|is damaged)"):
             calibrator_from(wrong)
+
+
+@pytest.mark.parametrize("kind", ["several", "one"])
+def test_a_handful_of_examples_makes_nothing_certain(kind):
+    """Four that are told apart without a fault: their temperature alone would go to its limit."""
+    p = np.array([[0.45, 0.55], [0.4, 0.6], [0.6, 0.4], [0.65, 0.35]])
+    found = fit(p, (p > 0.5).astype(float), kind=kind)(p)
+    assert 0.55 < found.max() < 0.95
+    assert 0.05 < found.min() < 0.45

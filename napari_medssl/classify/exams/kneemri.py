@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -33,7 +34,8 @@ def read_kneemri(root: Path, *, question: Question = "ruptured") -> ExamSet:
 
     question: "ruptured", completely ruptured or not, as MRNet's authors and the thesis ask (3.5.1); "ligament", which
     of three conditions. Volumes of one examId are one person's. Parts are those of thesis Table 3.2 where the folders
-    have their names. How many there are is counted, never assumed: the thesis' numbers contradict each other (B3-49).
+    have their names, and none when that leaves no exam to learn from, as in a folder that holds some of them. How many
+    there are is counted, never assumed: the thesis' numbers contradict each other (B3-49).
 
     Raises FormatError when the table cannot be read or lacks a column, and one that names the rows whose diagnosis is
     not 0, 1 or 2 or whose volume is missing.
@@ -56,6 +58,8 @@ def read_kneemri(root: Path, *, question: Question = "ruptured") -> ExamSet:
     if bad:
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise FormatError(f"{root / _TABLE}: {'; '.join(bad[:5])}{more}. Correct these lines, or take them out")
+    if not any(exam.part == "train" for exam in exams):
+        exams = [replace(exam, part="") for exam in exams]
     if question == "ruptured":
         return check_exams(ExamSet("several", ("ruptured",), tuple(exams)))
     return check_exams(ExamSet("one", _GRADES, tuple(exams)))

@@ -83,6 +83,10 @@ def test_kneemri_folder(tmp_path: Path) -> None:
     assert [e.person for e in exams.exams] == ["11", "12", "12", "13", "14"]
     assert read_plane(exams.exams[2].planes["sagittal"]).data[0, 0, 0] == 2
     assert open_exams(tmp_path, columns=["ligament"]).exams[1].values == (0.0, 0.0, 1.0)
+    (tmp_path / "metadata.csv").write_text(
+        head + "".join(f"{line}\n" for line in lines.splitlines() if "12" not in line)
+    )
+    assert [e.part for e in open_exams(tmp_path).exams] == ["", "", ""]  # nothing would be left to learn from
     (tmp_path / "metadata.csv").write_text(head + lines.replace("12,1,2", "12,1,9").replace("13-3.pck", "gone.pck"))
     with pytest.raises(FormatError, match=r"line 3: the diagnosis is '9'.*line 5: no volume 'gone.pck'"):
         open_exams(tmp_path)
