@@ -92,7 +92,7 @@ def test_separable_examples_give_finite_probabilities():
     found = fit(p, t, labels=("tear",))
     assert found.temperatures[0] == pytest.approx(
         logit(0.9) / logit(6 / 7), rel=0.01
-    )  # Platt's targets of five and five
+    )
     assert np.isfinite(found(np.array([[0.0], [1.0]]))).all()
 
 
