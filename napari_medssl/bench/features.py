@@ -124,7 +124,10 @@ def _memory(
             what = "making the scan" if part == "make" else "extracting its features"
             yield from run_steps([*command, part, json.dumps(task)], f"{name}: {what}")
         facts: dict[str, Any] = json.loads((Path(folder) / "facts.json").read_text())
-    detail = f"{facts['seconds']:.0f} s; grid {facts['grid']} of {facts['bytes'] / 2**20:.0f} MiB, {facts['windows']}"
+    detail = (
+        f"{facts['seconds']:.0f} s, {facts['processor_seconds']:.0f} s of processor time; grid {facts['grid']} of "
+        f"{facts['bytes'] / 2**20:.0f} MiB, {facts['windows']}"
+    )
     return Measurement(
         f"peak memory of 3D features, {name} voxels", facts["peak"] / 2**30, "GiB", LARGE_BYTES / 2**30, detail=detail
     )

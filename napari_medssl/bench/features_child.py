@@ -37,7 +37,7 @@ def _measure(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     from napari_medssl.settings import from_dict
 
     reset_peak()
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     settings = from_dict(ExtractSettings, task["settings"])
     with Engine(device=task["device"], weights="none") as engine:
         grid = engine.grid(
@@ -47,6 +47,7 @@ def _measure(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     return {
         "peak": peak_bytes(),
         "seconds": time.perf_counter() - start,
+        "processor_seconds": time.process_time() - busy,
         "bytes": grid.nbytes,
         "grid": " x ".join(map(str, grid.data.shape)),
         "windows": f"{windows['count']} windows of {' x '.join(map(str, windows['size']))} voxels",

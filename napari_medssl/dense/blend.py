@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,14 +50,9 @@ class StageBlend:
             self._first += count
         return taken
 
-    @property
-    def nbytes(self) -> int:
-        """Most bytes it holds: one window high over the whole plane, twice while rows are handed on."""
-        return 2 * 4 * self.channels * self._size[0] * int(np.prod(self.shape[1:]))
-
     def reserve(self, corner: Sequence[int]) -> None:
         """Have memory for the rows of this window."""
         missing = corner[0] // self.stride + self._size[0] - self._first - self._rows.shape[1]
         if missing > 0:
             fresh = torch.zeros((self.channels, missing, *self.shape[1:]))
-            self._rows = torch.cat([self._rows, fresh], 1)
+            self._rows = torch.cat([self._rows, fresh], 1) if self._rows.shape[1] else fresh

@@ -77,7 +77,7 @@ def extract_steps(
     if int(encoder.in_channels) != 1:
         raise SettingsError(f"this encoder wants {encoder.in_channels} channels, but a scan has one; choose another")
     plan = plan_volume(volume, encoder, settings, facts)
-    with writing(out, plan.shape, settings.precision, plan.affine) as writer:
+    with writing(out, plan.shape, settings.precision, plan.affine, bounded=settings.normalise) as writer:
         work = _Extraction(plan, writer)
         steps = run(work.encode, len(work.corners), "extracting features")
         try:
@@ -146,9 +146,9 @@ class _Extraction:
 
     def _encoded(self, windows: list[Tensor], encoder: Any, compute: Compute) -> list[Tensor]:
         """(B, C, z, y, x) float32 on the CPU of each chosen stage."""
-        found = _stages(encoder, torch.stack(windows)[:, None], compute)
         self.precision = compute.precision
-        return [found[s.number - 1].float().cpu() for s in self.plan.stages]
+        found = _stages(encoder, torch.stack(windows)[:, None], [s.number for s in self.plan.stages], compute)
+        return [grid.float().cpu() for grid in found]
 
     def _window(self, corner: Triple) -> Tensor:
         z, y, x = corner
@@ -159,16 +159,21 @@ class _Extraction:
         return self._slab[1][:, y : y + height, x : x + width]
 
 
-def _stages(encoder: Any, batch: Tensor, compute: Compute) -> list[Tensor]:
+def _stages(encoder: Any, batch: Tensor, numbers: list[int], compute: Compute) -> list[Tensor]:
     batch = batch.to(compute.device)
     with compute.running():
-        found: list[Tensor] = encoder.stages(batch)
+        found = _chosen(encoder, batch, numbers)
     if compute.precision != "float32" and not _finite(found):  # half precision overflowed
         with compute.running(), torch.autocast(compute.device.type, enabled=False):
-            found = encoder.stages(batch)
+            found = _chosen(encoder, batch, numbers)
     if not _finite(found):
         raise WeightsError("the encoder gives values that are not numbers; its weights are damaged, choose others")
     return found
+
+
+def _chosen(encoder: Any, batch: Tensor, numbers: list[int]) -> list[Tensor]:
+    grids = encoder.stages(batch)
+    return [grids[n - 1] for n in numbers]
 
 
 def _finite(grids: list[Tensor]) -> bool:

@@ -61,7 +61,10 @@ class _Fine:
             low = int(np.floor(self._z[k]))
             share = float(self._z[k] - low)
             one = self._rows[low - self._first]
-            into[:, n] = one if share == 0.0 else torch.lerp(one, self._rows[low + 1 - self._first], share)
+            if share:
+                torch.lerp(one, self._rows[low + 1 - self._first], share, out=into[:, n])
+            else:
+                into[:, n] = one
         keep = int(np.floor(self._z[min(stop, len(self._z) - 1)]))
         del self._rows[: max(0, keep - self._first)]
         self._first = max(self._first, keep)

@@ -36,13 +36,14 @@ class Sink(Protocol):
 class MemorySink:
     """Rows in one array."""
 
-    def __init__(self, shape: tuple[int, int, int, int], dtype: Any) -> None:
+    def __init__(self, shape: tuple[int, int, int, int], dtype: Any, *, bounded: bool) -> None:
         self.data: npt.NDArray[Any] = np.empty(shape, dtype)
+        self._bounded = bounded
         self._next = 0
 
     def add(self, rows: Tensor) -> None:
         stop = self._next + rows.shape[1]
-        self.data[:, self._next : stop] = stored(rows, self.data.dtype)
+        _store(rows, self.data[:, self._next : stop], bounded=self._bounded)
         self._next = stop
 
     def finish(self, source: dict[str, Any], encoder: dict[str, Any]) -> None:
@@ -52,18 +53,18 @@ class MemorySink:
 class ZarrSink:
     """Rows on disk, written in whole chunks."""
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Any, *, bounded: bool) -> None:
+        self._bounded = bounded
         self._array, self._next, self._filled = array, 0, 0
         self._depth = int(array.chunks[1])
         self._part = np.empty((array.shape[0], self._depth, *array.shape[2:]), array.dtype)
 
     def add(self, rows: Tensor) -> None:
-        new = stored(rows, self._part.dtype)
-        while new.shape[1]:
-            count = min(new.shape[1], self._depth - self._filled)
-            self._part[:, self._filled : self._filled + count] = new[:, :count]
+        while rows.shape[1]:
+            count = min(rows.shape[1], self._depth - self._filled)
+            _store(rows[:, :count], self._part[:, self._filled : self._filled + count], bounded=self._bounded)
             self._filled += count
-            new = new[:, count:]
+            rows = rows[:, count:]
             if self._filled == self._depth:
                 self._write()
 
@@ -94,9 +95,11 @@ class GridWriter:
 
 @contextmanager
 def writing(
-    out: str | Path | None, shape: tuple[int, int, int, int], dtype: Any, affine: Affine
+    out: str | Path | None, shape: tuple[int, int, int, int], dtype: Any, affine: Affine, *, bounded: bool
 ) -> Iterator[GridWriter]:
     """A writer of one grid: in memory without `out`, kept at `out` otherwise, a `.zarr` without ever being in memory.
+
+    bounded: whether vectors have length 1, so that float16 holds them without a check.
 
     Set `source` and `encoder` of the writer within the block. Nothing is left at `out` when the block ends with an
     error or is given up. Raises FormatError for a name or disk that cannot be written.
@@ -105,13 +108,13 @@ def writing(
     if path is not None and path.suffix.lower() == ".zarr":
         facts = facts_of(FeatureGrid(np.broadcast_to(np.zeros((), dtype), shape), affine))
         with new_zarr(path, shape, dtype, facts) as array:
-            sink: Any = ZarrSink(array)
+            sink: Any = ZarrSink(array, bounded=bounded)
             writer = GridWriter(sink)
             yield writer
             sink.finish(writer.source, writer.encoder)
         writer.grid = load_grid(path)
         return
-    sink = MemorySink(shape, dtype)
+    sink = MemorySink(shape, dtype, bounded=bounded)
     writer = GridWriter(sink)
     yield writer
     writer.grid = FeatureGrid(sink.data, affine, writer.source, writer.encoder)
@@ -119,11 +122,10 @@ def writing(
         save_grid(path, writer.grid)
 
 
-def stored(rows: Tensor, dtype: Any) -> npt.NDArray[Any]:
-    """The rows in the format they are kept in. Raises SettingsError for values beyond the range of float16."""
-    if np.dtype(dtype) == np.float32:
-        return rows.numpy()
-    half = rows.half()  # many times faster than NumPy's conversion
-    if not bool(torch.isfinite(half.sum(dtype=torch.float32))) and not bool(torch.isfinite(half).all()):
+def _store(rows: Tensor, into: npt.NDArray[Any], *, bounded: bool) -> None:
+    """Rows in the format they are kept in. Raises SettingsError for values beyond the range of float16."""
+    kept = torch.from_numpy(into)
+    kept.copy_(rows)
+    # A sum costs a fraction of looking at each value, and cannot be finite when one of them is not.
+    if into.dtype == np.float16 and not bounded and not bool(torch.isfinite(kept.sum(dtype=torch.float32))):
         raise SettingsError("the features exceed the range of float16; choose precision float32, or normalise them")
-    return half.numpy()

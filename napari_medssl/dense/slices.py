@@ -87,7 +87,9 @@ def extract_slices_steps(
     frame = make_frame(volume.shape[1:], volume.spacing_mm[1:], int(getattr(encoder, "input_size", _DEFAULT_SIZE)))
     cells = slice_cells(volume, frame, int(encoder.stride), settings.cell_mm)
     limits = window_limits(volume, settings.intensity)
-    with writing(out, cells.shape(int(encoder.channels)), settings.precision, cells.affine(volume)) as writer:
+    with writing(
+        out, cells.shape(int(encoder.channels)), settings.precision, cells.affine(volume), bounded=settings.normalise
+    ) as writer:
         pooling = Pooling(cells.factors)
         waiting: list[Tensor] = []
         used: list[str] = []
@@ -136,7 +138,9 @@ def stack_grid_steps(
     check(settings)
     depth, channels = stack.data.shape[:2]
     cells = slice_cells(volume, stack.frame, stack.stride, settings.cell_mm)
-    with writing(out, cells.shape(channels), settings.precision, cells.affine(volume)) as writer:
+    with writing(
+        out, cells.shape(channels), settings.precision, cells.affine(volume), bounded=settings.normalise
+    ) as writer:
         pooling = Pooling(cells.factors)
         for start in range(0, depth, _SLAB):
             part = stack.data[start : start + _SLAB].float()
