@@ -115,7 +115,7 @@ def open_desk(cohort: Cohort, console: Console) -> Iterator[Desk]:
         job = Job(Grids(), cohort.out, unfinished, args.force, ("medssl", *args.argv), args.device, own)
         runner = open_runner(
             cohort.settings.cohort, len(cohort.cases), device=args.device, scheduler=args.scheduler,
-            dashboard=args.dashboard, here=args.no_workers,
+            dashboard=args.dashboard, here=args.no_workers, tell=console.remark,
         )  # fmt: skip
         with runner as work:
             if args.dashboard:

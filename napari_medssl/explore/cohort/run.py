@@ -106,12 +106,13 @@ def _leave(client: Any, run: str, floor: Any) -> None:
 @contextmanager
 def open_runner(
     settings: CohortSettings, scans: int, *, device: str = "auto", scheduler: str | None = None,
-    dashboard: bool = False, here: bool = False,
+    dashboard: bool = False, here: bool = False, tell: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Runner]:  # fmt: skip
     """What works through cases, as often as asked; the workers are started once and end with the block.
 
     scans: how many there are, for the number of workers. scheduler: address of one that runs already; otherwise worker
-    processes of this computer are used, or this process for a single scan and with `here`.
+    processes of this computer are used, or this process for a single scan and with `here`. tell: is told which workers
+    are started, which takes some seconds.
 
     The workers of this computer import the program that calls this: a script must do so behind
     `if __name__ == "__main__":`. Raises SchedulerError as `scheduler_client` and `local_client` do.
@@ -126,5 +127,6 @@ def open_runner(
             yield lambda cases, job: cohort_steps(client, cases, job, settings, threads=settings.threads)
         return
     plan = plan_local(settings, scans, device=device)
+    tell(f"starting worker processes for {scans} scans: {plan.workers}, with {plan.threads} thread(s) each")
     with local_client(plan, dashboard=dashboard) as client:
         yield lambda cases, job: cohort_steps(client, cases, job, settings, devices=plan.devices, threads=plan.threads)
