@@ -86,7 +86,7 @@ def propagate_steps(
     canvas = _Canvas(query, limits, device, guides)
     store = tracks if tracks is not None and guides is None else TrackStore()
     base = f"{query.content_hash}|{limits}|{identity}|{digest(settings)}"
-    stride = max(1, round(settings.step_mm / query.spacing_mm[0]))
+    stride = slice_step(query.spacing_mm[0], settings)
     walkers = _start(anchors, query.shape[0], slice_range, canvas, store, base, stride, settings.stop_share)
     active = [w for w in walkers if w.walking and w.track.idle < settings.patience]
     done, longest = 0, max((abs(w.last - w.z) for w in active), default=0)
@@ -103,6 +103,11 @@ def propagate_steps(
         organ: _merge(query.shape, slices, [w for w in walkers if w.organ == organ], kept)
         for organ, slices in anchors.items()
     }
+
+
+def slice_step(spacing_z_mm: float, settings: PropagationSettings) -> int:
+    """Slices a walker moves at once."""
+    return max(1, round(settings.step_mm / spacing_z_mm))
 
 
 def _merge(

@@ -19,7 +19,7 @@ from napari_medssl.oneshot.anchors import anchors_of, organs_of, split_supports,
 from napari_medssl.oneshot.diffusion import diffuse_steps
 from napari_medssl.oneshot.first_answer import second_opinion
 from napari_medssl.oneshot.polish import polish_steps
-from napari_medssl.oneshot.propagation import propagate_steps
+from napari_medssl.oneshot.propagation import propagate_steps, slice_step
 from napari_medssl.oneshot.provider import Models
 from napari_medssl.oneshot.quadrants import organ_region
 from napari_medssl.oneshot.reference import reference_steps
@@ -36,6 +36,7 @@ from napari_medssl.volume import SoftRange, Volume
 Maps = dict[int, np.ndarray]
 _NOWHERE = -20.0  # logit on slices where no example expects the organ
 _CHUNK = 16  # slices brought to the scan's resolution at a time
+_FINE_MM, _COARSE_MM = 3.0, 6.0  # steps through which the propagator carries alone, and the reviser alone
 
 
 @dataclass
@@ -167,7 +168,7 @@ def _within(
 
 def _learned(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[Maps]:
     """Carried, checked by a random walker, and revised where the weights hold a reviser."""
-    maps = yield from _carry(run, anchors, keep_way=True)
+    maps = yield from _first_walk(run, anchors)
     yield from second_opinion(run.query, maps, anchors, limits=run.limits, share=run.settings.walker_share)
     if run.models.reviser is not None:
         for _ in range(run.settings.revisions):
@@ -178,14 +179,41 @@ def _learned(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Step
     return maps
 
 
+def _first_walk(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[Maps]:
+    """Carried by the propagator through fine steps, by the reviser without a guide through coarse ones.
+
+    The reviser was trained to find its way from masks that are grossly wrong, which is what thick slices make of the
+    mask before; through many fine steps it loses thin organs more easily. In between, both, averaged.
+    """
+    share = _coarseness(run) if run.models.reviser is not None else 0.0
+    if share == 0:
+        return (yield from _carry(run, anchors, keep_way=True))
+    coarse = yield from _carry(run, anchors, keep_way=True, unguided=True)
+    if share == 1:
+        return coarse
+    fine = yield from _carry(run, anchors, keep_way=True)
+    for organ, found in fine.items():
+        found *= 1 - share
+        found += share * coarse[organ]
+    return fine
+
+
+def _coarseness(run: _Run) -> float:
+    """From 0 for steps up to 3 mm to 1 for steps of 6 mm and more (ours)."""
+    step = slice_step(run.query.spacing_mm[0], run.settings.propagation) * run.query.spacing_mm[0]
+    return float(np.clip((step - _FINE_MM) / (_COARSE_MM - _FINE_MM), 0, 1))
+
+
 def _carry(
     run: _Run,
     anchors: Mapping[int, Mapping[int, np.ndarray]],
     *,
     keep_way: bool = False,
     guides: Mapping[int, np.ndarray] | None = None,
+    unguided: bool = False,
 ) -> Steps[Maps]:
-    network = run.models.propagator if guides is None else run.models.reviser
+    revising = unguided or guides is not None
+    network = run.models.reviser if revising else run.models.propagator
     if network is None:
         raise SettingsError("these weights hold no propagator")
     return (
@@ -199,7 +227,7 @@ def _carry(
             slice_range=run.slice_range,
             keep_way=keep_way,
             tracks=run.models.tracks,
-            identity=run.models.weights_hash,
+            identity=f"{run.models.weights_hash} {'reviser' if revising else 'propagator'}",
             guides=guides,
         )
     )

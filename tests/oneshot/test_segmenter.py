@@ -448,8 +448,14 @@ class Doubter(torch.nn.Module):
         return 8 * kept
 
 
+def sliced(volume: Volume, mm: float) -> Volume:
+    """The same array with other distances between its slices."""
+    return dataclasses.replace(volume, affine=np.diag([mm, *volume.spacing_mm[1:], 1.0]))
+
+
 def test_the_reviser_sees_the_first_answer_and_its_own_counts_half(models: Any, two_organs: Callable[..., Any]) -> None:
     query, truth = two_organs()
+    query = sliced(query, 3.0)
     support = [Support(query, only(truth, [7]))]
     first = segment(models, query, support, settings=SegmentSettings(refine="")).probability[1]
     models.reviser = Doubter()
@@ -464,3 +470,34 @@ def test_the_reviser_sees_the_first_answer_and_its_own_counts_half(models: Any, 
     assert (np.abs(halved - first[sure].astype(np.float32) / 2) < 0.05).mean() > 0.2  # doubted
     untouched = segment(models, query, support, settings=SegmentSettings(refine="", revisions=0)).probability[1]
     np.testing.assert_array_equal(untouched, first)
+
+
+class Listener(torch.nn.Module):
+    """A reviser that notes whether it has a guide, and keeps the mask before."""
+
+    crop_size, guided = 48, True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guides: set[bool] = set()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.guides.add(bool((inputs[:, 9:11] != 0).any()))
+        return 8 * inputs[:, 3]
+
+
+@pytest.mark.parametrize(("mm", "with_guides"), [(3.0, {True}), (4.5, {True, False}), (8.0, {True, False})])
+def test_through_thick_slices_the_reviser_walks_first(
+    models: Any, two_organs: Callable[..., Any], mm: float, with_guides: set[bool]
+) -> None:
+    query, truth = two_organs()
+    models.reviser = Listener()
+    walked = models.propagator
+    calls: list[int] = []
+    handle = walked.register_forward_hook(lambda *_: calls.append(1))
+    segment(
+        models, sliced(query, mm), [Support(sliced(query, mm), only(truth, [7]))], settings=SegmentSettings(refine="")
+    )
+    handle.remove()
+    assert models.reviser.guides == with_guides
+    assert bool(calls) == (mm < 6)
