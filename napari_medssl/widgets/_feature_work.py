@@ -112,7 +112,7 @@ def index_steps(features: Features) -> Steps[SimilarityIndex]:
     if _INDEX not in features.kept:
         from napari_medssl.explore.similarity import similarity_index_steps
 
-        features.kept[_INDEX] = yield from similarity_index_steps(features.grid, features.body)
+        features.kept[_INDEX] = yield from similarity_index_steps(features.grid)  # the best mask known is none
     index: SimilarityIndex = features.kept[_INDEX]
     return index
 
