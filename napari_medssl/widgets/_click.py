@@ -128,7 +128,7 @@ class ClickTool(QObject):
 
     def _on_mouse(self, viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
         start, position = event.pos, tuple(event.position)
-        remove = event.button == 2 or bool({"Control", "Alt"} & {str(key) for key in event.modifiers})
+        remove = event.button == 2 or "Control" in event.modifiers or "Alt" in event.modifiers
         dragged = False
         yield
         while event.type == "mouse_move":

@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from pytestqt.qtbot import QtBot
 from scipy.ndimage import distance_transform_edt
+from vispy.util.keys import ALT, CONTROL, Key
 
 from napari_medssl.labels import Label
 from napari_medssl.samples.phantom import phantom
@@ -38,7 +39,7 @@ def aim(viewer: ViewerModel, tool: ClickTool, volume: Volume) -> tuple[Image, La
     return image, support
 
 
-def mouse(viewer: ViewerModel, world: tuple[float, ...], *, button: int = 1, modifiers: tuple[str, ...] = (),
+def mouse(viewer: ViewerModel, world: tuple[float, ...], *, button: int = 1, modifiers: tuple[Key, ...] = (),
           drag_px: float = 0.0) -> None:  # fmt: skip
     """What napari does with a press, an optional move, and a release."""
     event = SimpleNamespace(type="mouse_press", pos=(100, 100), position=world, button=button, modifiers=modifiers)
@@ -90,9 +91,9 @@ def halves() -> Volume:
     return Volume(data + np.random.default_rng(0).normal(0, 1, data.shape), np.diag([3.0, 1.0, 1.0, 1.0]))
 
 
-@pytest.mark.parametrize(("button", "modifiers"), [(2, ()), (1, ("Control",)), (1, ("Alt",))])
+@pytest.mark.parametrize(("button", "modifiers"), [(2, ()), (1, (CONTROL,)), (1, (ALT,))])
 def test_modifier_or_right_click_takes_away_and_undo_works(
-    viewer: ViewerModel, tool: ClickTool, qtbot: QtBot, halves: Volume, button: int, modifiers: tuple[str, ...]
+    viewer: ViewerModel, tool: ClickTool, qtbot: QtBot, halves: Volume, button: int, modifiers: tuple[Key, ...]
 ) -> None:
     image, support = aim(viewer, tool, halves)
     world = tuple(image.data_to_world((1, 20, 30)))
