@@ -18,7 +18,20 @@ from napari_medssl.cli import COMMANDS
 
 PACKAGE = Path(napari_medssl.__file__).parent
 GUI = ("napari", "npe2", "qtpy", "magicgui", "superqt", "vispy", "PyQt5", "PyQt6", "PySide2", "PySide6")
-HEAVY = ("torch", "monai", "scipy", "skimage", "nibabel", "SimpleITK", "pydicom", "highdicom", "matplotlib")
+HEAVY = (
+    "torch",
+    "monai",
+    "scipy",
+    "skimage",
+    "nibabel",
+    "SimpleITK",
+    "pydicom",
+    "highdicom",
+    "matplotlib",
+    "dask",
+    "distributed",
+    "zarr",
+)
 
 BLOCK = """
 import sys

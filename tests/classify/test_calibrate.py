@@ -90,9 +90,7 @@ def test_what_cannot_be_fitted_stays_as_it_is_with_a_note():
 def test_separable_examples_give_finite_probabilities():
     p, t = np.array([[0.1], [0.9]] * 5), np.array([[0.0], [1.0]] * 5)
     found = fit(p, t, labels=("tear",))
-    assert found.temperatures[0] == pytest.approx(
-        logit(0.9) / logit(6 / 7), rel=0.01
-    )
+    assert found.temperatures[0] == pytest.approx(logit(0.9) / logit(6 / 7), rel=0.01)
     assert np.isfinite(found(np.array([[0.0], [1.0]]))).all()
 
 

@@ -14,7 +14,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
-import psutil  # type: ignore[import-untyped]  # distributed brings it
+import psutil  # type: ignore[import-untyped]
 
 from napari_medssl.engine.memory import available_bytes
 from napari_medssl.errors import MedSSLError

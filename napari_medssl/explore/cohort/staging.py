@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # distributed brings it
+import psutil  # type: ignore[import-untyped]
 
 from napari_medssl.errors import FormatError
 from napari_medssl.io.folders import make_folder
