@@ -29,14 +29,15 @@ _LEAST_PX = 20  # of a first answer worth starting from
 class GuideSettings:
     """How guided walks are drawn; the numbers are ours."""
 
-    pool: int = setting(1600, "Rehearsed segmentations to draw walks from.", ge=1)
+    pool: int = setting(2550, "Rehearsed segmentations to draw walks from.", ge=1)
+    large_share: float = setting(0.35, "Share of rehearsals of organs with a large cross-section.", ge=0, le=1)
     walker_share: float = setting(0.85, "Largest weight of the random walker in a first answer.", ge=0, le=1)
-    blank: float = setting(0.25, "Share of walks without a guide.", ge=0, le=1)
+    blank: float = setting(0.35, "Share of walks without a guide.", ge=0, le=1)
     answer_start: float = setting(0.2, "Share of walks that start with the first answer's mask.", ge=0, le=1)
-    far_start: float = setting(0.2, "Share of walks that start with the mask of a slice some way off.", ge=0, le=1)
-    swollen_start: float = setting(0.1, "Share of walks that start with a mask much too large or small.", ge=0, le=1)
-    larger_share: float = setting(0.4, "Share of walks for which the larger of two organs is taken.", ge=0, le=1)
-    gain_share: float = setting(0.07, "Share of walks whose slices differ in brightness.", ge=0, le=1)
+    far_start: float = setting(0.3, "Share of walks that start with the mask of a slice some way off.", ge=0, le=1)
+    swollen_start: float = setting(0.15, "Share of walks that start with a mask much too large or small.", ge=0, le=1)
+    larger_share: float = setting(0.0, "Share of walks for which the larger of two organs is taken.", ge=0, le=1)
+    gain_share: float = setting(0.03, "Share of walks whose slices differ in brightness.", ge=0, le=1)
     shift_share: float = setting(0.1, "Share of walks whose slices are shifted against each other.", ge=0, le=1)
     step_mm: float = setting(2.5, "Distance of two slices of a walk, or that of the scan's own if larger.", ge=0.1)
 

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 _MARGIN_MM = 60.0
 _THIN_MM = 5.0  # slices thinner than this may be joined into slabs
 _THICKEST_MM = 8.5
+_LARGE_MM2 = 2000.0  # cross-section, and
+_LARGE_MM = 40.0  # extent along the slices, of an organ that counts as large
 _LEAST_PX = 20  # of an organ on a slice that counts
 _TRIES = 100
 _KEPT = 256  # rehearsals in memory; some hundred MiB
@@ -54,16 +56,24 @@ class Rehearsal:
     spacing_mm: tuple[float, float, float]
 
 
-def rehearse(sources: Sources, network: nn.Module | None, rng: np.random.Generator, *, share: float) -> Rehearsal:
+def rehearse(
+    sources: Sources, network: nn.Module | None, rng: np.random.Generator, *, share: float, large: bool = False
+) -> Rehearsal:
     """Draw a scan, an organ, a look and a labelled slice, and segment.
 
     network: the propagator that gives the first answer; None for a random walker alone. share: largest weight of the
-    random walker beside a network. Raises FormatError when a hundred tries in a row leave too little of an organ.
+    random walker beside a network. large: only organs of large cross-section, the larger the more often, mostly in
+    thick slices; where a hundred draws find none, any organ.
+
+    Raises FormatError when a hundred tries in a row leave too little of an organ.
     """
-    for _ in range(_TRIES):
+    for n in range(2 * _TRIES if large else _TRIES):
+        large = large and n < _TRIES
         volume = sources.pick(rng)
-        organ = int(rng.choice(list(volume.extents)))
-        image, labels, spacing = thickened(volume, organ, rng)
+        organ = _large_organ(volume, rng) if large else int(rng.choice(list(volume.extents)))
+        if organ is None:
+            continue
+        image, labels, spacing = thickened(volume, organ, rng, mostly=large)
         truth = labels == organ
         areas = truth.sum((1, 2))
         zs = np.flatnonzero(areas >= _LEAST_PX)
@@ -75,6 +85,16 @@ def rehearse(sources: Sources, network: nn.Module | None, rng: np.random.Generat
             guide = _first_answer(looked, spacing, support, truth[support], network, share)
             return Rehearsal(looked, truth, guide, support, spacing)
     raise FormatError("the labels of these scans are too small to follow through slices; check what they hold")
+
+
+def _large_organ(volume: WalkVolume, rng: np.random.Generator) -> int | None:
+    z_mm, y_mm, x_mm = volume.spacing_mm
+    mm2 = {organ: float(volume.areas[:, organ].max()) * y_mm * x_mm for organ in volume.extents}
+    large = [k for k, area in mm2.items() if area >= _LARGE_MM2 and len(volume.extents[k]) * z_mm >= _LARGE_MM]
+    if not large:
+        return None
+    chances = np.sqrt([mm2[k] for k in large])
+    return int(rng.choice(large, p=chances / chances.sum()))
 
 
 def _first_answer(
@@ -96,17 +116,17 @@ def _first_answer(
 
 
 def thickened(
-    volume: WalkVolume, organ: int, rng: np.random.Generator
+    volume: WalkVolume, organ: int, rng: np.random.Generator, *, mostly: bool = False
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], tuple[float, float, float]]:
-    """The box around an organ, image in [0, 1] and labels, perhaps with thicker slices.
+    """The box around an organ, image in [0, 1] and labels, perhaps with thicker slices; mostly: with thick ones.
 
     Thin slices are averaged into slabs as thick slices of a scanner are; labels are those of the slab's middle.
     """
     box = _box(volume, organ)
     image, labels = volume.image[:, box[0], box[1]].astype(np.float32) / 255, volume.labels[:, box[0], box[1]]
     z_mm, y_mm, x_mm = volume.spacing_mm
-    if z_mm < _THIN_MM and rng.random() < 0.6:
-        step = max(1, round(float(rng.uniform(z_mm, _THICKEST_MM)) / z_mm))
+    if z_mm < _THIN_MM and rng.random() < (0.8 if mostly else 0.6):
+        step = max(1, round(float(rng.uniform(_THIN_MM if mostly else z_mm, _THICKEST_MM)) / z_mm))
         rows = np.arange(int(rng.integers(min(step, len(image)))), len(image), step)
         half = (step - 1) // 2 if rng.random() < 0.75 else 0
         slabs = np.clip(rows[:, None] + np.arange(-half, half + 1), 0, len(image) - 1)
@@ -140,11 +160,15 @@ def _looked(
 class Rehearsals:
     """Rehearsals by number, made when first asked for; kept in memory, and on disk where the scans lie on disk.
 
-    walks: what is followed. network: as for `rehearse`. A rehearsal depends on seed, number, scans and network alone.
+    walks: what is followed. network: as for `rehearse`. large_share: share of rehearsals of large organs. A rehearsal
+    depends on seed, number, scans, network and these alone.
     """
 
-    def __init__(self, walks: WalkSettings, network: nn.Module | None, *, seed: int, share: float) -> None:
+    def __init__(
+        self, walks: WalkSettings, network: nn.Module | None, *, seed: int, share: float, large_share: float = 0.0
+    ) -> None:
         self._walks, self._network, self._seed, self._share = walks, network, seed, share
+        self._large_share = large_share
         self._built: tuple[Sequence[Scan], Sources, Path | None] | None = None
         self._kept: OrderedDict[int, Rehearsal] = OrderedDict()
 
@@ -163,7 +187,9 @@ class Rehearsals:
         file = None if folder is None else folder / f"{number:06d}.npz"
         if file is not None and file.is_file():
             return _load(file)
-        made = rehearse(sources, self._network, np.random.default_rng([self._seed, number]), share=self._share)
+        rng = np.random.default_rng([self._seed, number])
+        large = self._large_share > 0 and bool(rng.random() < self._large_share)
+        made = rehearse(sources, self._network, rng, share=self._share, large=large)
         if file is not None and not self._store(file, made):
             self._built = None if self._built is None else (*self._built[:2], None)
         return made
@@ -189,7 +215,7 @@ class Rehearsals:
         files = [s.image.filename for s in scans if isinstance(s.image, np.memmap)]
         if len(files) < len(scans) or not files[0]:
             return None
-        h = hashlib.sha256(f"{digest(self._walks)} {self._seed} {self._share}".encode())
+        h = hashlib.sha256(f"{digest(self._walks)} {self._seed} {self._share} {self._large_share}".encode())
         h.update(" ".join(str(Path(str(f)).stem) for f in files).encode())  # named after the scans' content
         for tensor in () if self._network is None else self._network.state_dict().values():
             h.update(tensor.detach().cpu().numpy().tobytes())

@@ -27,7 +27,9 @@ class GuidedPropagationSettings:
     """Training of a guided propagator on rehearsed segmentations of scans on their own grid; it is no encoder."""
 
     first: str = setting(
-        "", "Weights file with a propagator: it gives the first answers, and its weights are the start. Empty: none."
+        "",
+        "Weights file with a propagator: it gives the first answers. Its reviser, or else the propagator, is the "
+        "start. Empty: none.",
     )
     propagator: str = setting("crop-unet", "Propagator by name, when there is none to start from.")
     propagator_options: str = setting("{}", 'Its arguments as JSON, such as {"crop_size": 96}.', advanced=True)
@@ -37,10 +39,10 @@ class GuidedPropagationSettings:
     run: RunSettings = field(
         default_factory=lambda: RunSettings(
             steps=5500,
-            batch=6,
+            batch=8,
             validation_share=0.0,
             monitor_every=0,
-            optim=OptimSettings(learning_rate=4e-4, schedule="cosine", warmup=0.02, clip_norm=1.0),
+            optim=OptimSettings(learning_rate=8e-4, schedule="cosine", warmup=0.02, clip_norm=1.0),
         )
     )
 
@@ -52,12 +54,20 @@ def build(settings: GuidedPropagationSettings) -> Recipe:
         bundle = _start(Path(settings.first))
         name, config = bundle.modules["propagator"]["name"], bundle.modules["propagator"]["config"]
         first = load_module(build_propagator(name, **config), bundle.state("propagator"), "propagator")
-        network = widened(first, build_propagator(name, **config | {"guided": True}))
+        network: Any = build_propagator(name, **config | {"guided": True})
+        known = bundle.state("reviser")
+        network = load_module(network, known, "reviser") if known else widened(first, network)
         facts["starts_from"] = bundle.sha256
     else:
         first, name = None, settings.propagator
         network = propagator_from(settings.propagator, settings.propagator_options, guided=True)
-    walks = Rehearsals(settings.walks, first, seed=settings.run.seed, share=settings.guides.walker_share)
+    walks = Rehearsals(
+        settings.walks,
+        first,
+        seed=settings.run.seed,
+        share=settings.guides.walker_share,
+        large_share=settings.guides.large_share,
+    )
     task = GuidedWalks(settings.guides, walks, steps=settings.walks.steps, crop_size=network.crop_size)
     objective = MaskWalk(network.train().to(memory_format=torch.channels_last))
     return Recipe(task, objective, name, role="reviser", facts=facts)

@@ -68,6 +68,23 @@ def test_the_same_number_gives_the_same_rehearsal_another_number_another() -> No
     assert not equal(made(drifting(), 3), made(drifting(), 4))
 
 
+def test_large_organs_are_rehearsed_apart_mostly_in_thick_slices() -> None:
+    labels = np.zeros((30, 90, 90), np.uint8)
+    labels[4:26, 5:20, 5:20] = 1  # 225 mm2
+    labels[4:26, 25:80, 25:80] = 2  # 3025 mm2, on 66 mm
+    scan = Scan((labels * 100).astype(np.uint8), labels, (3.0, 1.0, 1.0), "a.nii", "set", "a")
+    found = [Rehearsals(WALKS, None, seed=2, share=0.85, large_share=1.0).get([scan], n) for n in range(12)]
+    assert all(r.truth[r.support].sum() > 2000 for r in found)
+    assert sum(r.spacing_mm[0] >= 6 for r in found) >= 6
+    several = [Rehearsals(WALKS, None, seed=2, share=0.85).get([scan], n) for n in range(12)]
+    assert min(int(r.truth[r.support].sum()) for r in several) < 300
+
+
+def test_without_large_organs_any_is_rehearsed() -> None:
+    small = Rehearsals(WALKS, None, seed=5, share=0.85, large_share=1.0).get([drifting()], 0)
+    assert 0 < small.truth[small.support].sum() < 2000
+
+
 def test_slabs_are_means_of_the_slices_around_their_label() -> None:
     scan = drifting(spacing_z_mm=2.0)
     volume = Sources([scan], WALKS).pick(np.random.default_rng(0))

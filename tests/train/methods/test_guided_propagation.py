@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_medssl.errors import SettingsError, WeightsError
-from napari_medssl.models.bundle import file_sha256, module_bundle, save_bundle
+from napari_medssl.models.bundle import Bundle, file_sha256, module_bundle, save_bundle
 from napari_medssl.models.encoder import build_encoder
 from napari_medssl.models.propagator import CHANNELS, build_propagator
 from napari_medssl.train.methods.guided_propagation import SMALL, build
@@ -38,6 +38,17 @@ def test_a_guided_start_keeps_its_guide(tmp_path: Path) -> None:
     network = build(dataclasses.replace(SMALL, first=str(path))).objective.encoder.eval()
     inputs = torch.randn(1, CHANNELS + 3, 32, 32)
     torch.testing.assert_close(network(inputs), first(inputs))
+
+
+def test_a_reviser_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    first = build_propagator("crop-unet", **OPTIONS)
+    reviser = build_propagator("crop-unet", **OPTIONS, guided=True)
+    both = [module_bundle("propagator", "crop-unet", first, {}), module_bundle("reviser", "crop-unet", reviser, {})]
+    path = tmp_path / "both.safetensors"
+    save_bundle(path, Bundle({k: v for b in both for k, v in b.modules.items()}, both[0].tensors | both[1].tensors))
+    network = build(dataclasses.replace(SMALL, first=str(path))).objective.encoder.eval()
+    inputs = torch.randn(1, CHANNELS + 3, 32, 32)
+    torch.testing.assert_close(network(inputs), reviser(inputs))
 
 
 def test_weights_without_a_propagator_are_refused(tmp_path: Path) -> None:
