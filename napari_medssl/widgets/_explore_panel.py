@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from napari_medssl.dense.settings import ExtractSettings
 
 DEFAULT, SLICES, FILE = "default3d", "slices", "file"
-_WEIGHTS = {"Default 3D encoder": DEFAULT, "Slice encoder (2D)": SLICES, "File…": FILE}
+# The slice encoder first: a click shows its organ better by it (docs/methods/exploring.md has both).
+_WEIGHTS = {"Slice encoder (default)": SLICES, "3D encoder": DEFAULT, "File…": FILE}
 _COLUMNS = 3
 
 

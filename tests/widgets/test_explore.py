@@ -119,7 +119,7 @@ def at_voxel(dock: ExploreWidget, layer: Any, image: Any, voxel: tuple[int, int,
 
 def test_extract(extracted: ExploreWidget, engine: GridEngine, told: list[str]) -> None:
     (_, weights, settings) = engine.calls[0]
-    assert weights == "default3d"
+    assert weights == "slices"
     assert settings.stages == ()
     assert engine.thread != threading.get_ident()  # the window stays alive
     assert extracted.panel.status.text() == "12 × 16 × 16 cells of 4 × 4 × 4 mm, 5 channels, bumps (abc123)"
