@@ -132,7 +132,8 @@ def test_short_memory_halves_the_batch_and_is_told(scan):
     settings = ExtractSettings((1,), 2.0, patch=8, batch=4, precision="float32")
     loaded = [LoadedEncoder("means", "w", "0", net.eval()) for net in (Hungry(), Means())]
     grids = [finish(grid_steps(scan, one, settings, policy=CPU, original=scan)) for one in loaded]
-    assert np.array_equal(grids[0].data, grids[1].data)
+    # Kernels may sum in another order for another batch.
+    np.testing.assert_allclose(grids[0].data, grids[1].data, atol=1e-5)
     assert [("using 2" in n, "using 1" in n) for n in grids[0].encoder["notes"]] == [(True, False), (False, True)]
     assert grids[1].encoder["notes"] == []
 
