@@ -10,7 +10,6 @@ are marked with keys pressed over the canvas. Screenshots and files go to OUT. I
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -160,13 +159,7 @@ def main(arguments: list[str]) -> int:
     facts["undo"] = len(before) - len(dock.marking.book.of(scan))
     driver.press(dock.panel.redo_button)
     facts["redo_restores"] = dock.marking.book.of(scan) == before
-    facts["pictures"] = driver.pictures
-    engine = dock.engine
-    driver.viewer.close()
-    driver.settle(0.5)
-    facts["engine_closed"] = engine.closed
-    sys.stdout.write(json.dumps(facts) + "\n")
-    return 0
+    return driver.end(facts, dock.engine)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,8 @@ SCAN is a file, or "phantom MR" / "phantom CT". Screenshots go to OUT. It needs 
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +18,7 @@ from napari.layers import Labels
 from napari_medssl.bench.simulated_user import next_stroke
 from napari_medssl.widgets._layers import role_of
 from napari_medssl.widgets.segment import OneShotWidget
-from tests.widgets.drive_viewer import Driver, segment
+from tests.widgets.drive_viewer import Driver, options_of, segment
 
 
 def label_from_truth(driver: Driver, widget: OneShotWidget, truth: Labels, z: int) -> None:
@@ -88,13 +85,7 @@ def dice(widget: OneShotWidget, true: np.ndarray) -> float:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scan")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--truth", type=Path)
-    parser.add_argument("--organs", type=int, nargs="+", default=[1], help="labels of the organs in the truth")
-    options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
+    options = options_of(arguments, __doc__)
     driver = Driver(options.out)
     widget, labels = driver.open(options.scan, options.truth)
     true = np.where(np.isin(labels.data, options.organs), labels.data, 0).astype(np.uint8)
@@ -129,11 +120,7 @@ def main(arguments: list[str]) -> int:
     facts["dice"].append(dice(widget, true))
     facts["strokes_kept"] = len(widget.corrections.strokes())
     driver.picture("7-not-here")
-    facts["pictures"] = driver.pictures
-    driver.viewer.close()
-    driver.settle(0.5)
-    sys.stdout.write(json.dumps(facts) + "\n")
-    return 0
+    return driver.end(facts)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ clicked and is the first landmark. Screenshots and files go to OUT. It needs a d
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -246,17 +245,12 @@ def main(arguments: list[str]) -> int:
     area = dock.findChild(QScrollArea)
     facts["fits"] = area.viewport().width() >= area.widget().minimumSizeHint().width()
     facts["dock_width"] = dock.width()
-    facts["pictures"] = driver.pictures
     callbacks = driver.viewer.mouse_drag_callbacks
     engine = dock.engine
     driver.viewer.window.remove_dock_widget("all")
     driver.settle(0.5)
     facts["callbacks_left"] = [c.__qualname__ for c in callbacks if "Picker" in c.__qualname__]
-    driver.viewer.close()
-    driver.settle(0.5)
-    facts["engine_closed"] = engine.closed
-    sys.stdout.write(json.dumps(facts) + "\n")
-    return 0
+    return driver.end(facts, engine)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -145,11 +144,7 @@ def main(arguments: list[str]) -> int:
     driver.train(widget, until_step=2)
     driver.viewer.window.remove_dock_widget(widget)  # what the dock's x does
     driver.wait(lambda: (closing / "state.safetensors").is_file(), "the state of the run whose dock was closed")
-    facts["pictures"] = driver.pictures
-    driver.viewer.close()
-    driver.settle(0.5)
-    sys.stdout.write(json.dumps(facts) + "\n")
-    return 0
+    return driver.end(facts)
 
 
 if __name__ == "__main__":

@@ -147,11 +147,7 @@ def main(arguments: list[str]) -> int:
     facts["saved"] = json.loads(saved.with_name("refined.report.json").read_text())["edits"] != []
     if options.large:
         facts["large"] = large(driver)
-    facts["pictures"] = driver.pictures
-    driver.viewer.close()
-    driver.settle(0.5)
-    sys.stdout.write(json.dumps(facts) + "\n")
-    return 0
+    return driver.end(facts)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,16 @@ class Driver:
         self.viewer.reset_view()
         return widget, labels
 
+    def end(self, facts: dict[str, Any], engine: Any = None) -> int:
+        """Close the window and print what was found, with whether an engine was closed as well; the exit code."""
+        facts["pictures"] = self.pictures
+        self.viewer.close()
+        self.settle(0.5)
+        if engine is not None:
+            facts["engine_closed"] = engine.closed
+        sys.stdout.write(json.dumps(facts) + "\n")
+        return 0
+
     def canvas_point(self, world: tuple[float, ...]) -> QPoint:
         """Where a world position lies on the canvas, in Qt pixels."""
         canvas = self.viewer.window._qt_viewer.canvas
@@ -189,14 +199,20 @@ def correct(driver: Driver, widget: OneShotWidget, true: np.ndarray, z: int) -> 
             driver.stroke(along(parts == part))
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options_of(arguments: list[str], told: str | None) -> argparse.Namespace:
+    """Scan, folder for the pictures (made here), truth and organs."""
+    parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scan")
     parser.add_argument("out", type=Path)
     parser.add_argument("--truth", type=Path)
     parser.add_argument("--organs", type=int, nargs="+", default=[1], help="labels of the organs in the truth")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def main(arguments: list[str]) -> int:
+    options = options_of(arguments, __doc__)
     driver = Driver(options.out)
     widget, labels = driver.open(options.scan, options.truth)
     names = {label.value: label.name for label in labels.metadata["medssl"]["labels"]}
@@ -247,13 +263,7 @@ def main(arguments: list[str]) -> int:
         for key, overlay in driver.viewer.canvas.overlays.items()
         if key.startswith("medssl_") and overlay.visible
     }
-    facts["pictures"] = driver.pictures
-    engine = widget.engine
-    driver.viewer.close()
-    driver.settle(0.5)
-    facts["engine_closed"] = engine.closed
-    sys.stdout.write(json.dumps(facts) + "\n")
-    return 0
+    return driver.end(facts, widget.engine)
 
 
 if __name__ == "__main__":

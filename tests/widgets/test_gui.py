@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +10,11 @@ import numpy as np
 import pytest
 
 from napari_medssl.io import read
+from tests.widgets.under_xvfb import drive
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(600)]
 
-_DRIVER = Path(__file__).with_name("drive_viewer.py")
 _REAL = "chaos_t2_01.nii.gz"
-
-
-def drive(out: Path, *arguments: str) -> dict[str, Any]:
-    """Run the driver under a virtual screen; what it found."""
-    xvfb = shutil.which("xvfb-run")
-    if xvfb is None:
-        pytest.skip("xvfb-run is not installed (Debian: apt-get install xvfb), so there is no screen to test on")
-    command = [xvfb, "-a", "-s", "-screen 0 1400x900x24", sys.executable, str(_DRIVER), arguments[0], str(out)]
-    surroundings = {key: value for key, value in os.environ.items() if key != "QT_QPA_PLATFORM"}
-    done = subprocess.run(
-        [*command, *arguments[1:]], capture_output=True, text=True, env=surroundings, timeout=580, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    facts: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return facts
 
 
 def check(facts: dict[str, Any], out: Path) -> None:
@@ -57,12 +37,13 @@ def check(facts: dict[str, Any], out: Path) -> None:
 
 
 def test_a_phantom_from_the_sample_menu(tmp_path: Path) -> None:
-    check(drive(tmp_path, "phantom MR"), tmp_path)
+    check(drive("drive_viewer", "phantom MR", tmp_path, timeout=580), tmp_path)
 
 
 def test_a_real_scan(tmp_path: Path, shared_data: Path) -> None:
     scan, truth = (shared_data / "chaos_t2" / kind / _REAL for kind in ("images", "labels"))
-    check(drive(tmp_path, str(scan), "--truth", str(truth), "--organs", "3"), tmp_path)
+    facts = drive("drive_viewer", scan, tmp_path, "--truth", truth, "--organs", 3, timeout=580)
+    check(facts, tmp_path)
     source, saved = nibabel.load(scan), nibabel.load(tmp_path / "organs.nii.gz")
     assert saved.shape == source.shape
     np.testing.assert_allclose(saved.affine, source.affine, atol=1e-5)

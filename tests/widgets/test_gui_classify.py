@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.widgets.under_xvfb import drive
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(300)]
 
 
 def test_mark_learn_look(tmp_path: Path) -> None:
-    xvfb = shutil.which("xvfb-run")
-    if xvfb is None:
-        pytest.skip("xvfb-run is not installed (Debian: apt-get install xvfb), so there is no screen to test on")
-    surroundings = {key: value for key, value in os.environ.items() if key != "QT_QPA_PLATFORM"}
-    command = [xvfb, "-a", "-s", "-screen 0 1400x1000x24", sys.executable, "-m", "tests.widgets.drive_classify"]
-    done = subprocess.run(
-        [*command, str(tmp_path), "phantom MR", "-"], capture_output=True, text=True, env=surroundings, timeout=280,
-        check=False, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    facts = json.loads(done.stdout.strip().splitlines()[-1])
+    facts = drive("drive_classify", tmp_path, "phantom MR", "-", timeout=280, height=1000)
     assert len(facts["marked"]) == 10
     assert {len(names) for names in facts["marked"].values()} == {0, 1}
     assert facts["active_layer_kept"]

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.widgets.under_xvfb import drive
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(600)]
 
 
 def test_extract_and_explore(tmp_path: Path) -> None:
-    xvfb = shutil.which("xvfb-run")
-    if xvfb is None:
-        pytest.skip("xvfb-run is not installed (Debian: apt-get install xvfb), so there is no screen to test on")
-    surroundings = {key: value for key, value in os.environ.items() if key != "QT_QPA_PLATFORM"}
-    command = [xvfb, "-a", "-s", "-screen 0 1400x1000x24", sys.executable, "-m", "tests.widgets.drive_explore"]
-    done = subprocess.run(
-        [*command, str(tmp_path), "phantom MR", "phantom CT", "--spacing", "6"], capture_output=True, text=True,
-        env=surroundings, timeout=560, check=False, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    facts = json.loads(done.stdout.strip().splitlines()[-1])
+    facts = drive("drive_explore", tmp_path, "phantom MR", "phantom CT", "--spacing", 6, timeout=560, height=1000)
     assert all("channels" in extracted["says"] for extracted in facts["extract"])
     assert set(facts["misplaced_mm"]) == {
         "feature colours", "similarity", "similar voxels", "feature regions", "feature boundaries",

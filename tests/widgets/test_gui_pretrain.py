@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.widgets.under_xvfb import drive
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(300)]
 
 
-def drive(out: Path, *arguments: str) -> dict[str, Any]:
-    """Run the driver under a virtual screen; what it found."""
-    xvfb = shutil.which("xvfb-run")
-    if xvfb is None:
-        pytest.skip("xvfb-run is not installed (Debian: apt-get install xvfb), so there is no screen to test on")
-    screen = [xvfb, "-a", "-s", "-screen 0 1400x900x24"]
-    surroundings = {key: value for key, value in os.environ.items() if key != "QT_QPA_PLATFORM"}
-    done = subprocess.run(
-        [*screen, sys.executable, "-m", "tests.widgets.drive_pretrain", str(out), *arguments],
-        capture_output=True, text=True, env=surroundings, timeout=280, check=False, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    facts: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return facts
-
-
 def test_train_stop_go_on_and_close(tmp_path: Path) -> None:
-    facts = drive(tmp_path, "phantom MR", "phantom CT", "--method", "rotation", "--steps", "160")
+    facts = drive(
+        "drive_pretrain", tmp_path, "phantom MR", "phantom CT", "--method", "rotation", "--steps", 160, timeout=280
+    )
     assert facts["methods"] > 40
     assert facts["method"] == "rotation"
     assert facts["fits"]  # nothing is cut off at the right

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.widgets.under_xvfb import drive
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(600)]
 
 
 def test_edits_are_taken_back_by_key_and_button(tmp_path: Path) -> None:
-    xvfb = shutil.which("xvfb-run")
-    if xvfb is None:
-        pytest.skip("xvfb-run is not installed (Debian: apt-get install xvfb), so there is no screen to test on")
-    screen = [xvfb, "-a", "-s", "-screen 0 1400x900x24"]
-    surroundings = {key: value for key, value in os.environ.items() if key != "QT_QPA_PLATFORM"}
-    done = subprocess.run(
-        [*screen, sys.executable, "-m", "tests.widgets.drive_toolbox", "phantom MR", str(tmp_path)],
-        capture_output=True, text=True, env=surroundings, timeout=580, check=False, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    facts: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    facts = drive("drive_toolbox", "phantom MR", tmp_path, timeout=580)
     assert facts["steps"]["smooth"]["changed"] > 0
     assert facts["steps"]["grow"]["changed"] > 0
     assert len(facts["steps"]["every_step_exact"]) >= 4
