@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
-from numpy.lib import format as npy
 
 from napari_medssl.dense.grid import FeatureGrid
 from napari_medssl.dense.grid_facts import facts_of, grid_from, parsed
 from napari_medssl.errors import FormatError
 from napari_medssl.io.atomic import replacing
 from napari_medssl.io.damage import check_readable, damage_as_error
-from napari_medssl.io.limits import check_claim
+from napari_medssl.io.npz_headers import array_claims
 
 
 def write_npz(path: Path, grid: FeatureGrid) -> None:
@@ -39,14 +37,8 @@ def read_npz(path: Path) -> FeatureGrid:
 
 
 def _check_sizes(path: Path) -> None:
-    """Refuse arrays whose headers claim more than their part of the archive can hold, before they are allocated."""
-    with zipfile.ZipFile(path) as archive:
-        for part in archive.infolist():
-            with archive.open(part) as stream:
-                version = npy.read_magic(stream)
-                reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                shape, _, kind = reader(stream)
-            if shape:
-                compressed = part.compress_type != zipfile.ZIP_STORED
-                voxels = (shape[0] * shape[1], *shape[2:]) if len(shape) == 4 else shape
-                check_claim(path, voxels, kind.itemsize, stored_bytes=part.compress_size, compressed=compressed)
+    """Refuse arrays whose headers claim more than the archive can hold; channels count as slices."""
+    for claim in array_claims(path):
+        shape = claim.shape
+        if shape:
+            claim.check(path, (shape[0] * shape[1], *shape[2:]) if len(shape) == 4 else shape)

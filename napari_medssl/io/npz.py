@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from napari_medssl.errors import FormatError
 from napari_medssl.geometry import file_grid, plain_grid
 from napari_medssl.io.label_values import as_labels, complete
-from napari_medssl.io.limits import check_claim
 from napari_medssl.io.modality import guess_modality
+from napari_medssl.io.npz_headers import array_claims
 from napari_medssl.io.request import Request
 from napari_medssl.labels import Label
 from napari_medssl.volume import Modality, NativeGrid, Volume
@@ -53,7 +51,9 @@ def read(path: Path, request: Request) -> Volume:
     """
     if request.index not in (None, 0):
         raise FormatError(f"{path} has no volume {request.index}; an archive holds one")
-    _check_sizes(path)
+    for claim in array_claims(path):
+        if all(claim.shape):
+            claim.check(path)
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     missing = [name for name in ("data", "affine") if name not in arrays]
@@ -71,19 +71,6 @@ def read(path: Path, request: Request) -> Volume:
     if modality == "auto":
         modality = guess_modality(data)
     return Volume(data, affine, modality, _labels(arrays), _native(arrays, data, affine), path)
-
-
-def _check_sizes(path: Path) -> None:
-    """Refuse arrays whose headers claim more than their part of the archive can hold, before they are allocated."""
-    with zipfile.ZipFile(path) as archive:
-        for part in archive.infolist():
-            with archive.open(part) as stream:
-                version = npy.read_magic(stream)
-                reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                shape, _, kind = reader(stream)
-            if all(shape):
-                compressed = part.compress_type != zipfile.ZIP_STORED
-                check_claim(path, shape, kind.itemsize, stored_bytes=part.compress_size, compressed=compressed)
 
 
 def _labels(arrays: dict[str, Any]) -> tuple[Label, ...]:
