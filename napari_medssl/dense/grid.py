@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_medssl.errors import GeometryError
+from napari_medssl.geometry import spacing_of
 from napari_medssl.volume import Affine, Volume
 
 
@@ -54,7 +55,7 @@ class FeatureGrid:
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between neighbouring cell centres along Z, Y, X, in mm."""
-        z, y, x = (float(n) for n in np.linalg.norm(self.affine[:3, :3], axis=0))
+        z, y, x = (float(n) for n in spacing_of(self.affine))
         return z, y, x
 
     @property

@@ -18,6 +18,7 @@ from napari_medssl.dense.settings import ExtractSettings
 from napari_medssl.dense.sink import writing
 from napari_medssl.dense.windows import Triple
 from napari_medssl.errors import WeightsError
+from napari_medssl.geometry import spacing_of
 from napari_medssl.intensity import window_limits
 from napari_medssl.models.features import FeatureStack, SliceFrame
 from napari_medssl.models.slices import make_frame, slice_batch
@@ -68,7 +69,7 @@ class SliceCells:
 def slice_cells(volume: Volume, frame: SliceFrame, stride: int, cell_mm: float) -> SliceCells:
     """The cells of a scan's slices, pooled to about `cell_mm` (0: not at all)."""
     single = SliceCells(frame, stride, volume.shape[0])
-    z, y, x = np.linalg.norm(single.affine(volume)[:3, :3], axis=0)
+    z, y, x = spacing_of(single.affine(volume))
     return SliceCells(frame, stride, volume.shape[0], pooling_factors((float(z), float(y), float(x)), cell_mm))
 
 
@@ -167,7 +168,7 @@ def _facts(
     precision: str,
     notes: tuple[str, ...],
 ) -> dict[str, Any]:
-    spacing = np.linalg.norm(cells.affine(volume)[:3, :3], axis=0) / np.array(cells.factors)
+    spacing = spacing_of(cells.affine(volume)) / np.array(cells.factors)
     known: dict[str, Any] = plain(
         {
             **facts,

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from napari_medssl.errors import FormatError, VolumeError
+from napari_medssl.geometry import spacing_of
 from napari_medssl.settings import setting
 from napari_medssl.volume import Affine, Modality, Volume
 
@@ -80,7 +81,7 @@ class KeptScan:
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between neighbouring voxels along Z, Y, X in mm."""
-        z, y, x = (float(n) for n in np.linalg.norm(self.affine[:3, :3], axis=0))
+        z, y, x = (float(n) for n in spacing_of(self.affine))
         return z, y, x
 
     @cached_property
