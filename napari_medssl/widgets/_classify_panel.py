@@ -11,7 +11,7 @@ from napari_medssl.widgets._class_list import ClassList
 from napari_medssl.widgets._engine import DEVICES
 from napari_medssl.widgets._findings_table import FindingsTable, Worklist
 from napari_medssl.widgets._form import SettingsForm, folded
-from napari_medssl.widgets._layout import NOTICE, button, fill_scrolling, group, row, text
+from napari_medssl.widgets._layout import NOTICE, button, fill_scrolling, group, prominent, row, text
 from napari_medssl.widgets._options import is_scan, is_truth
 from napari_medssl.widgets._score_curve import ScoreCurve
 from napari_medssl.widgets._work import WorkBar
@@ -85,10 +85,7 @@ class ClassifyPanel(QWidget):
     def _arrange(self) -> None:
         content = QWidget()
         column = QVBoxLayout(content)
-        font = self.learn_button.font()
-        font.setBold(True)
-        self.learn_button.setFont(font)
-        self.learn_button.setMinimumHeight(32)
+        prominent(self.learn_button)
         QVBoxLayout(self.form_place).setContentsMargins(0, 0, 0, 0)
         column.addWidget(
             group(

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_medssl.widgets._choosers import LayerChooser
 from napari_medssl.widgets._engine import DEVICES
 from napari_medssl.widgets._form import SettingsForm, folded
-from napari_medssl.widgets._layout import NOTICE, button, fill_scrolling, group, row, text
+from napari_medssl.widgets._layout import NOTICE, button, fill_scrolling, group, prominent, row, text
 from napari_medssl.widgets._options import is_scan
 from napari_medssl.widgets._work import WorkBar
 
@@ -92,10 +92,7 @@ class ExplorePanel(QWidget):
     def _arrange(self) -> None:
         content = QWidget()
         column = QVBoxLayout(content)
-        font = self.extract_button.font()
-        font.setBold(True)
-        self.extract_button.setFont(font)
-        self.extract_button.setMinimumHeight(32)
+        prominent(self.extract_button)
         QVBoxLayout(self.form_place).setContentsMargins(0, 0, 0, 0)
         files = row(self.save_button, self.open_button)
         column.addWidget(

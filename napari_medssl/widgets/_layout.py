@@ -44,6 +44,15 @@ def text(words: str = "") -> QLabel:
     return label
 
 
+def prominent(made: QPushButton) -> QPushButton:
+    """The button, bold and high: the one that does the dock's main work."""
+    font = made.font()
+    font.setBold(True)
+    made.setFont(font)
+    made.setMinimumHeight(32)
+    return made
+
+
 def button(words: str, tip: str) -> QPushButton:
     """A button with its tooltip."""
     made = QPushButton(words)

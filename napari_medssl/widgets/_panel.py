@@ -16,7 +16,7 @@ from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.widgets._choosers import LayerChooser
 from napari_medssl.widgets._engine import DEVICES
 from napari_medssl.widgets._form import SettingsForm, folded
-from napari_medssl.widgets._layout import NOTICE, button, fill_scrolling, group, row, text
+from napari_medssl.widgets._layout import NOTICE, button, fill_scrolling, group, prominent, row, text
 from napari_medssl.widgets._library import LibraryRow
 from napari_medssl.widgets._options import OtherScan, SliceRange, is_scan, is_truth
 from napari_medssl.widgets._organs import OrganList
@@ -96,7 +96,7 @@ class SegmentPanel(QWidget):
         column.addWidget(
             group(
                 "3 · Segment",
-                self._segment_row(),
+                prominent(self.segment_button),
                 self.work,
                 self._switches(),
                 folded("Library of examples", self.library),
@@ -123,13 +123,6 @@ class SegmentPanel(QWidget):
         column.addWidget(text(NOTICE))
         column.addStretch()
         fill_scrolling(self, content)
-
-    def _segment_row(self) -> QWidget:
-        font = self.segment_button.font()
-        font.setBold(True)
-        self.segment_button.setFont(font)
-        self.segment_button.setMinimumHeight(32)
-        return self.segment_button
 
     def _switches(self) -> QWidget:
         return row(self.live, self.probability, self.confidence)

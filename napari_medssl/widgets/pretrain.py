@@ -28,7 +28,7 @@ from napari_medssl.widgets._curve_plot import Curve, CurvePlot
 from napari_medssl.widgets._docked import DockedWidget
 from napari_medssl.widgets._engine import DEVICES, EngineHandle, engine_for
 from napari_medssl.widgets._form import SettingsForm, folded
-from napari_medssl.widgets._layout import NOTICE, fill_scrolling, group, row, text
+from napari_medssl.widgets._layout import NOTICE, fill_scrolling, group, prominent, row, text
 from napari_medssl.widgets._notify import tell, tell_error, tell_notes
 from napari_medssl.widgets._options import is_scan
 from napari_medssl.widgets._scan import Scan, scan_of
@@ -141,10 +141,7 @@ class PretrainWidget(DockedWidget):
         self.device.addItems(DEVICES)
         self.train_button = QPushButton("Train")
         self.train_button.setToolTip("Start, or go on with the run in the folder; more Steps lengthen a finished one")
-        self.train_button.setMinimumHeight(32)
-        font = self.train_button.font()
-        font.setBold(True)
-        self.train_button.setFont(font)
+        prominent(self.train_button)
         self.loading, self.work = WorkBar(), WorkBar()
         self.work.cancel_button.setText("Stop")
         self.work.cancel_button.setToolTip("The state is saved; Train goes on from it")
