@@ -14,8 +14,8 @@ from napari_medssl.progress import Steps
 from napari_medssl.volume import Volume
 
 
-class Models(Protocol):
-    """Where to compute, the loaded models, and what is kept between runs; the engine's jobs are one."""
+class Carriers(Protocol):
+    """The networks that carry masks through a scan, where they compute, and what is kept between runs."""
 
     @property
     def device(self) -> torch.device: ...
@@ -31,6 +31,10 @@ class Models(Protocol):
 
     @property
     def tracks(self) -> TrackStore: ...
+
+
+class Models(Carriers, Protocol):
+    """All models of a segmentation; the engine's jobs are one."""
 
     def features_steps(self, volume: Volume) -> Steps[FeatureStack]: ...
 

@@ -17,9 +17,7 @@ from napari_medssl.models.features import FeatureStack
 from napari_medssl.models.slices import out_of_frame
 from napari_medssl.oneshot.anchors import anchors_of, organs_of, split_supports, within_range
 from napari_medssl.oneshot.diffusion import diffuse_steps
-from napari_medssl.oneshot.first_answer import second_opinion
 from napari_medssl.oneshot.polish import polish_steps
-from napari_medssl.oneshot.propagation import propagate_steps, slice_step
 from napari_medssl.oneshot.provider import Models
 from napari_medssl.oneshot.quadrants import organ_region
 from napari_medssl.oneshot.reference import reference_steps
@@ -30,24 +28,19 @@ from napari_medssl.oneshot.settings import Method, SegmentSettings
 from napari_medssl.oneshot.support import Support
 from napari_medssl.oneshot.transfer import Labelled, OrganRange, labelled_slices, match_organ, organ_range
 from napari_medssl.oneshot.volume_features import VolumeFeatures, chosen_features
+from napari_medssl.oneshot.within_scan import Maps, Walk, carry_steps, within_scan_steps
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import SoftRange, Volume
 
-Maps = dict[int, np.ndarray]
 _NOWHERE = -20.0  # logit on slices where no example expects the organ
 _CHUNK = 16  # slices brought to the scan's resolution at a time
-_FINE_MM, _COARSE_MM = 3.0, 6.0  # steps through which the propagator carries alone, and the reviser alone
 
 
 @dataclass
-class _Run:
+class _Run(Walk):
     """What one segmentation carries from step to step."""
 
-    query: Volume
     models: Models
-    settings: SegmentSettings
-    limits: tuple[float, float]
-    slice_range: tuple[int, int] | None
     seconds: dict[str, float] = field(default_factory=dict)
     ranges: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -159,78 +152,11 @@ def _within(
         maps = yield from diffuse_steps(run.query, anchors, limits=run.limits, slice_range=run.slice_range)
     else:
         # The second opinion needs the way from a labelled slice outside the range into it.
-        maps = yield from _learned(run, anchors)
+        maps = yield from within_scan_steps(run, anchors)
         for found in maps.values():
             _cut_off(found, run.slice_range)
     run.timed(method, start)
     return maps
-
-
-def _learned(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[Maps]:
-    """Carried, checked by a random walker, and revised where the weights hold a reviser."""
-    maps = yield from _first_walk(run, anchors)
-    yield from second_opinion(run.query, maps, anchors, limits=run.limits, share=run.settings.walker_share)
-    if run.models.reviser is not None:
-        for _ in range(run.settings.revisions):
-            revised = yield from _carry(run, anchors, keep_way=True, guides=maps)
-            for organ, found in revised.items():
-                maps[organ] += found
-                maps[organ] /= 2
-    return maps
-
-
-def _first_walk(run: _Run, anchors: Mapping[int, Mapping[int, np.ndarray]]) -> Steps[Maps]:
-    """Carried by the propagator through fine steps, by the reviser without a guide through coarse ones.
-
-    The reviser was trained to find its way from masks that are grossly wrong, which is what thick slices make of the
-    mask before; through many fine steps it loses thin organs more easily. In between, both, averaged.
-    """
-    share = _coarseness(run) if run.models.reviser is not None else 0.0
-    if share == 0:
-        return (yield from _carry(run, anchors, keep_way=True))
-    coarse = yield from _carry(run, anchors, keep_way=True, unguided=True)
-    if share == 1:
-        return coarse
-    fine = yield from _carry(run, anchors, keep_way=True)
-    for organ, found in fine.items():
-        found *= 1 - share
-        found += share * coarse[organ]
-    return fine
-
-
-def _coarseness(run: _Run) -> float:
-    """From 0 for steps up to 3 mm to 1 for steps of 6 mm and more (ours)."""
-    step = slice_step(run.query.spacing_mm[0], run.settings.propagation) * run.query.spacing_mm[0]
-    return float(np.clip((step - _FINE_MM) / (_COARSE_MM - _FINE_MM), 0, 1))
-
-
-def _carry(
-    run: _Run,
-    anchors: Mapping[int, Mapping[int, np.ndarray]],
-    *,
-    keep_way: bool = False,
-    guides: Mapping[int, np.ndarray] | None = None,
-    unguided: bool = False,
-) -> Steps[Maps]:
-    revising = unguided or guides is not None
-    network = run.models.reviser if revising else run.models.propagator
-    if network is None:
-        raise SettingsError("these weights hold no propagator")
-    return (
-        yield from propagate_steps(
-            run.query,
-            anchors,
-            network,
-            run.settings.propagation,
-            limits=run.limits,
-            device=run.models.device,
-            slice_range=run.slice_range,
-            keep_way=keep_way,
-            tracks=run.models.tracks,
-            identity=f"{run.models.weights_hash} {'reviser' if revising else 'propagator'}",
-            guides=guides,
-        )
-    )
 
 
 def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> Steps[Maps]:
@@ -262,7 +188,7 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
             found, span = _match(run, stack, supports, stacks, organ)
         run.timed("match", start)
         start = time.perf_counter()
-        steps = polish_steps(found, span, carry=lambda a: _carry(run, a), query=run.query, limits=run.limits)
+        steps = polish_steps(found, span, carry=lambda a: carry_steps(run, a), query=run.query, limits=run.limits)
         del found  # polishing lets go of it, too: a float32 scan less while the walkers are under way
         maps[organ.value] = (yield from steps).astype(np.float16)
         run.timed("learned", start)

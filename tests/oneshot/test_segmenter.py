@@ -415,7 +415,7 @@ def test_without_a_share_the_random_walker_has_no_say(
     query, truth = two_organs()
     support = [Support(query, only(truth, [7]))]
     both = segment(models, query, support, slice_range=(4, 12))
-    monkeypatch.setattr("napari_medssl.oneshot.first_answer.diffuse_near", lambda *a, **k: pytest.fail("asked"))
+    monkeypatch.setattr("napari_medssl.oneshot.within_scan.diffuse_near", lambda *a, **k: pytest.fail("asked"))
     alone = segment(models, query, support, slice_range=(4, 12), settings=dataclasses.replace(FAST, walker_share=0.0))
     assert min(dice(alone, truth).values()) > 0.8
     assert np.abs(both.probability[1] - alone.probability[1]).max() > 0.01

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_medssl.transforms.appearance import Appearance, apply_appearance, draw_appearance, nearby_appearance
+from napari_medssl.transforms.appearance import (
+    Appearance,
+    apply_appearance,
+    draw_appearance,
+    nearby_appearance,
+    with_alike_organs,
+)
 
 PLAIN = Appearance(np.linspace(0, 1, 7), np.zeros(256), torch.ones(1, 1, 4, 4), 0.0, 0.0)
 
@@ -85,3 +91,22 @@ def test_a_nearby_appearance_gives_no_offset_to_organs_that_had_none() -> None:
     near = nearby_appearance(np.random.default_rng(0), look)
     assert set(np.flatnonzero(near.offsets)) == {5}
     assert near.curve[0] == look.curve[0]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_alike_organs_are_as_bright_as_the_one_the_others_are_not(share: float) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.zeros((2, 30, 30), np.uint8)
+    labels[:, 2:10], labels[:, 12:18], labels[:, 20:28] = 3, 7, 9
+    values = np.zeros(256, np.float32)
+    values[[0, 3, 7, 9]] = 0.1, 0.5, 0.8, 0.3
+    picture = values[labels] + rng.normal(0, 0.02, labels.shape).astype(np.float32)
+    look = dataclasses.replace(PLAIN, curve=np.array([0.0, 0.7, 0.9]), offsets=np.linspace(0, 0.1, 256))
+    alike = with_alike_organs(look, picture, labels, 3, rng, share=share)
+    shown = apply_appearance(torch.from_numpy(picture), torch.from_numpy(labels), alike, noise()).numpy()
+    means = {organ: float(shown[labels == organ].mean()) for organ in (0, 3, 7, 9)}
+    plain = apply_appearance(torch.from_numpy(picture), torch.from_numpy(labels), look, noise()).numpy()
+    assert means[3] == pytest.approx(float(plain[labels == 3].mean()), abs=1e-5)  # the organ itself stays
+    assert means[0] == pytest.approx(float(plain[labels == 0].mean()), abs=1e-5)
+    for other in (7, 9):
+        assert (abs(means[other] - means[3]) < 0.08) == bool(share)

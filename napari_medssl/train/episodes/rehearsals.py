@@ -8,26 +8,27 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_medssl.errors import FormatError
 from napari_medssl.io.atomic import replacing
 from napari_medssl.io.folders import make_folder
 from napari_medssl.oneshot.diffusion import diffuse_steps
-from napari_medssl.oneshot.first_answer import first_answer_steps
-from napari_medssl.oneshot.propagation import PropagationSettings
+from napari_medssl.oneshot.settings import SegmentSettings
+from napari_medssl.oneshot.tracks import TrackStore
+from napari_medssl.oneshot.within_scan import Walk, within_scan_steps
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.progress import finish
 from napari_medssl.settings import digest
 from napari_medssl.train.episodes.sources import Sources, WalkSettings, WalkVolume
-from napari_medssl.transforms.appearance import apply_appearance, draw_appearance
+from napari_medssl.transforms.appearance import apply_appearance, draw_appearance, with_alike_organs
 from napari_medssl.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -56,14 +57,45 @@ class Rehearsal:
     spacing_mm: tuple[float, float, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Cast:
+    """The networks that give first answers; see `oneshot.provider.Carriers`. Nothing is kept between answers."""
+
+    propagator: nn.Module
+    reviser: nn.Module | None = None
+    weights_hash: str = ""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the propagator lies."""
+        return next(self.propagator.parameters()).device
+
+    @property
+    def tracks(self) -> TrackStore:
+        """A new one every time."""
+        return TrackStore()
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All weights."""
+        for network in (self.propagator, self.reviser):
+            yield from () if network is None else network.state_dict().values()
+
+
 def rehearse(
-    sources: Sources, network: nn.Module | None, rng: np.random.Generator, *, share: float, large: bool = False
+    sources: Sources,
+    cast: Cast | None,
+    rng: np.random.Generator,
+    *,
+    share: float,
+    large: bool = False,
+    alike: bool = False,
 ) -> Rehearsal:
     """Draw a scan, an organ, a look and a labelled slice, and segment.
 
-    network: the propagator that gives the first answer; None for a random walker alone. share: largest weight of the
-    random walker beside a network. large: only organs of large cross-section, the larger the more often, mostly in
-    thick slices; where a hundred draws find none, any organ.
+    cast: the networks that give the first answer; None for a random walker alone. share: largest weight of the
+    random walker beside networks. large: only organs of large cross-section, the larger the more often, mostly in
+    thick slices; where a hundred draws find none, any organ. alike: most other organs look like the one that is
+    followed.
 
     Raises FormatError when a hundred tries in a row leave too little of an organ.
     """
@@ -78,11 +110,11 @@ def rehearse(
         areas = truth.sum((1, 2))
         zs = np.flatnonzero(areas >= _LEAST_PX)
         if len(zs) >= 2:
-            looked = _looked(image, labels, rng)
+            looked = _looked(image, labels, rng, alike=organ if alike else None)
             chances = areas[zs] ** 0.7
             largest = rng.random() < 0.5  # what users are told to label
             support = int(zs[areas[zs].argmax()] if largest else rng.choice(zs, p=chances / chances.sum()))
-            guide = _first_answer(looked, spacing, support, truth[support], network, share)
+            guide = _first_answer(looked, spacing, support, truth[support], cast, share)
             return Rehearsal(looked, truth, guide, support, spacing)
     raise FormatError("the labels of these scans are too small to follow through slices; check what they hold")
 
@@ -102,16 +134,15 @@ def _first_answer(
     spacing_mm: tuple[float, float, float],
     support: int,
     mask: npt.NDArray[np.bool_],
-    network: nn.Module | None,
+    cast: Cast | None,
     share: float,
 ) -> npt.NDArray[np.uint8]:
     query, anchors, limits = Volume(image, np.diag([*spacing_mm, 1.0])), {1: {support: mask}}, (0.0, 255.0)
-    if network is None:
+    if cast is None:
         found = finish(diffuse_steps(query, anchors, limits=limits))
     else:
-        device = next(network.parameters()).device
-        settings = PropagationSettings()
-        found = finish(first_answer_steps(query, anchors, network, settings, limits=limits, device=device, share=share))
+        settings = SegmentSettings(walker_share=share)
+        found = finish(within_scan_steps(Walk(query, cast, settings, limits, None), anchors))
     return np.round(255 * found[1].astype(np.float32)).astype(np.uint8)
 
 
@@ -146,9 +177,11 @@ def _box(volume: WalkVolume, organ: int) -> tuple[slice, slice]:
 
 
 def _looked(
-    image: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], rng: np.random.Generator
+    image: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], rng: np.random.Generator, *, alike: int | None
 ) -> npt.NDArray[np.uint8]:
     look = draw_appearance(rng, strength=float(rng.uniform(0.3, 1.0)))
+    if alike is not None:
+        look = with_alike_organs(look, image, labels, alike, rng)
     noise = torch.Generator().manual_seed(int(rng.integers(2**63)))
     out = apply_appearance(torch.from_numpy(image), torch.from_numpy(labels), look, noise).numpy()
     # Coils fade along the body, and slices of one scan differ a little in gain.
@@ -160,15 +193,22 @@ def _looked(
 class Rehearsals:
     """Rehearsals by number, made when first asked for; kept in memory, and on disk where the scans lie on disk.
 
-    walks: what is followed. network: as for `rehearse`. large_share: share of rehearsals of large organs. A rehearsal
-    depends on seed, number, scans, network and these alone.
+    walks: what is followed. cast: as for `rehearse`. large_share: share of rehearsals of large organs; alike_share: of
+    those among organs that look alike. A rehearsal depends on seed, number, scans, cast and these alone.
     """
 
     def __init__(
-        self, walks: WalkSettings, network: nn.Module | None, *, seed: int, share: float, large_share: float = 0.0
+        self,
+        walks: WalkSettings,
+        cast: Cast | None,
+        *,
+        seed: int,
+        share: float,
+        large_share: float = 0.0,
+        alike_share: float = 0.0,
     ) -> None:
-        self._walks, self._network, self._seed, self._share = walks, network, seed, share
-        self._large_share = large_share
+        self._walks, self._cast, self._seed, self._share = walks, cast, seed, share
+        self._large_share, self._alike_share = large_share, alike_share
         self._built: tuple[Sequence[Scan], Sources, Path | None] | None = None
         self._kept: OrderedDict[int, Rehearsal] = OrderedDict()
 
@@ -189,7 +229,8 @@ class Rehearsals:
             return _load(file)
         rng = np.random.default_rng([self._seed, number])
         large = self._large_share > 0 and bool(rng.random() < self._large_share)
-        made = rehearse(sources, self._network, rng, share=self._share, large=large)
+        alike = self._alike_share > 0 and bool(rng.random() < self._alike_share)
+        made = rehearse(sources, self._cast, rng, share=self._share, large=large, alike=alike)
         if file is not None and not self._store(file, made):
             self._built = None if self._built is None else (*self._built[:2], None)
         return made
@@ -215,9 +256,10 @@ class Rehearsals:
         files = [s.image.filename for s in scans if isinstance(s.image, np.memmap)]
         if len(files) < len(scans) or not files[0]:
             return None
-        h = hashlib.sha256(f"{digest(self._walks)} {self._seed} {self._share} {self._large_share}".encode())
+        how = (digest(self._walks), self._seed, self._share, self._large_share, self._alike_share)
+        h = hashlib.sha256(" ".join(str(part) for part in how).encode())
         h.update(" ".join(str(Path(str(f)).stem) for f in files).encode())  # named after the scans' content
-        for tensor in () if self._network is None else self._network.state_dict().values():
+        for tensor in () if self._cast is None else self._cast.tensors():
             h.update(tensor.detach().cpu().numpy().tobytes())
         return Path(str(files[0])).parent / "rehearsals" / h.hexdigest()[:16]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from napari_medssl.models.bundle import Bundle, load_bundle, load_module
 from napari_medssl.models.propagator import build_propagator
 from napari_medssl.settings import setting
 from napari_medssl.train.episodes.guided_walks import GuidedWalks, GuideSettings
-from napari_medssl.train.episodes.rehearsals import Rehearsals
+from napari_medssl.train.episodes.rehearsals import Cast, Rehearsals
 from napari_medssl.train.episodes.sources import WalkSettings
 from napari_medssl.train.method import Method, Recipe, add_method
 from napari_medssl.train.methods.ingredients.propagators import propagator_from
@@ -28,8 +29,8 @@ class GuidedPropagationSettings:
 
     first: str = setting(
         "",
-        "Weights file with a propagator: it gives the first answers. Its reviser, or else the propagator, is the "
-        "start. Empty: none.",
+        "Weights file with a propagator: it and the reviser, if there is one, give the first answers. The reviser, or "
+        "else the propagator, is the start. Empty: none.",
     )
     propagator: str = setting("crop-unet", "Propagator by name, when there is none to start from.")
     propagator_options: str = setting("{}", 'Its arguments as JSON, such as {"crop_size": 96}.', advanced=True)
@@ -50,6 +51,7 @@ class GuidedPropagationSettings:
 def build(settings: GuidedPropagationSettings) -> Recipe:
     """Propagator, guided walks and loss."""
     facts: dict[str, Any] = {}
+    cast: Cast | None = None
     if settings.first:
         bundle = _start(Path(settings.first))
         name, config = bundle.modules["propagator"]["name"], bundle.modules["propagator"]["config"]
@@ -57,16 +59,19 @@ def build(settings: GuidedPropagationSettings) -> Recipe:
         network: Any = build_propagator(name, **config | {"guided": True})
         known = bundle.state("reviser")
         network = load_module(network, known, "reviser") if known else widened(first, network)
+        # Who answers in rehearsals stays as it is while the network learns.
+        cast = Cast(first, copy.deepcopy(network).requires_grad_(False) if known else None)
         facts["starts_from"] = bundle.sha256
     else:
-        first, name = None, settings.propagator
+        name = settings.propagator
         network = propagator_from(settings.propagator, settings.propagator_options, guided=True)
     walks = Rehearsals(
         settings.walks,
-        first,
+        cast,
         seed=settings.run.seed,
         share=settings.guides.walker_share,
         large_share=settings.guides.large_share,
+        alike_share=settings.guides.alike_share,
     )
     task = GuidedWalks(settings.guides, walks, steps=settings.walks.steps, crop_size=network.crop_size)
     objective = MaskWalk(network.train().to(memory_format=torch.channels_last))

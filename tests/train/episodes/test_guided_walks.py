@@ -15,7 +15,7 @@ from napari_medssl.models.propagator import build_propagator
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.train.episodes import rehearsals as rehearsing
 from napari_medssl.train.episodes.guided_walks import GuidedWalks, GuideSettings, swollen
-from napari_medssl.train.episodes.rehearsals import Rehearsal, Rehearsals, thickened
+from napari_medssl.train.episodes.rehearsals import Cast, Rehearsal, Rehearsals, thickened
 from napari_medssl.train.episodes.sources import Sources, WalkSettings
 from tests.train.episodes.test_walks import drifting
 
@@ -85,6 +85,24 @@ def test_without_large_organs_any_is_rehearsed() -> None:
     assert 0 < small.truth[small.support].sum() < 2000
 
 
+def test_other_organs_may_be_as_bright_as_the_one_that_is_followed() -> None:
+    labels = np.zeros((12, 60, 60), np.uint8)
+    labels[2:10, 10:25, 10:25], labels[2:10, 35:50, 35:50] = 1, 2
+    image = np.array([30, 80, 200], np.uint8)[labels]
+    scan = Scan(image, labels, (4.0, 1.0, 1.0), "a.nii", "set", "a")
+
+    def contrast(alike: float) -> float:
+        found = [Rehearsals(WALKS, None, seed=2, share=0.85, alike_share=alike).get([scan], n) for n in range(12)]
+        differences = []
+        for r in found:
+            assert r.image.shape[1:] == (60, 60)  # the margin around the organ holds all of this scan
+            first, second = r.image[r.support, 10:25, 10:25], r.image[r.support, 35:50, 35:50]
+            differences.append(abs(float(first.mean()) - float(second.mean())))
+        return float(np.median(differences))
+
+    assert contrast(1.0) < contrast(0.0) / 2
+
+
 def test_slabs_are_means_of_the_slices_around_their_label() -> None:
     scan = drifting(spacing_z_mm=2.0)
     volume = Sources([scan], WALKS).pick(np.random.default_rng(0))
@@ -106,7 +124,7 @@ def test_slabs_are_means_of_the_slices_around_their_label() -> None:
 def test_the_networks_answer_is_the_guide() -> None:
     torch.manual_seed(0)
     network = build_propagator("crop-unet", features=(8, 8, 8, 8, 8, 8), crop_size=32)
-    with_network = Rehearsals(WALKS, network, seed=5, share=0.85).get([drifting()], 0)
+    with_network = Rehearsals(WALKS, Cast(network), seed=5, share=0.85).get([drifting()], 0)
     without = made(drifting(), 0)
     assert np.array_equal(with_network.image, without.image)
     assert not np.array_equal(with_network.guide, without.guide)
