@@ -102,9 +102,8 @@ def contest_steps(
     """
     chosen = {name: method_settings(find_method(name), settings) for name in names}
     for name in names:  # what cannot be built is refused before hours are spent on the others
-        if name in ("propagation", "guided-propagation"):
+        if build_recipe(find_method(name), chosen[name]).role not in ("encoder", "encoder3d"):
             raise SettingsError(f"{name} trains no encoder; leave it out of a comparison of encoders")
-        build_recipe(find_method(name), chosen[name])
     cases = cases_of(judged_on, only=only, labelled=True)
     judge = _Judge(cases, exam_table, settings, device, out / "judged")
     trained_on = cases_in(data, exclude=exclude)

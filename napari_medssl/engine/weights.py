@@ -34,6 +34,7 @@ DEFAULT = "default"
 NONE = "none"
 TRAINING_FREE = "feature-bank"  # the encoder that needs no weights
 _SUFFIX = ".safetensors"
+_ROLES = ("encoder", "propagator", "reviser", "verifier")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 
 
@@ -71,7 +72,7 @@ class LoadedModels:
     """Modules ready to run on one device; shared by every engine that asks for the same weights and device.
 
     sha256: of the weights file, or of the encoder's construction when there is no file.
-    encoder, propagator, reviser: in eval mode, without gradients; a bundle may hold the encoder alone.
+    encoder, propagator, reviser, verifier: in eval mode, without gradients; a bundle may hold the encoder alone.
     """
 
     sha256: str
@@ -80,12 +81,18 @@ class LoadedModels:
     propagator: nn.Module | None
     card: dict[str, Any] = field(default_factory=dict)
     reviser: nn.Module | None = None
+    verifier: nn.Module | None = None
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Those that there are."""
+        found = (self.encoder, self.propagator, self.reviser, self.verifier)
+        return tuple(m for m in found if m is not None)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all parameters and buffers."""
-        found = [m for m in (self.encoder, self.propagator, self.reviser) if m is not None]
-        return sum(t.numel() * t.element_size() for m in found for t in (*m.parameters(), *m.buffers()))
+        return sum(t.numel() * t.element_size() for m in self.modules for t in (*m.parameters(), *m.buffers()))
 
 
 def resolve_weights(weights: str | Path = DEFAULT) -> WeightsSource:
@@ -158,9 +165,8 @@ def construction_hash(name: str, encoder: nn.Module) -> str:
 
 
 def _place(loaded: LoadedModels, policy: DevicePolicy) -> LoadedModels:
-    for module in (loaded.encoder, loaded.propagator, loaded.reviser):
-        if module is not None:
-            policy.place(module.eval().requires_grad_(False))
+    for module in loaded.modules:
+        policy.place(module.eval().requires_grad_(False))
     _shared[loaded.sha256, str(policy.device)] = loaded
     return loaded
 
@@ -182,7 +188,7 @@ def _training_free() -> LoadedModels:
 def _from_bundle(name: str, bundle: Bundle) -> LoadedModels:
     if "encoder" not in bundle.modules:
         raise WeightsError(f"the weights {name!r} hold no encoder, only: {', '.join(bundle.modules) or 'nothing'}")
-    built = {role: _restore(bundle, role) for role in ("encoder", "propagator", "reviser") if role in bundle.modules}
+    built = {role: _restore(bundle, role) for role in _ROLES if role in bundle.modules}
     return LoadedModels(
         bundle.sha256,
         bundle.modules["encoder"]["name"],
@@ -190,6 +196,7 @@ def _from_bundle(name: str, bundle: Bundle) -> LoadedModels:
         built.get("propagator"),
         bundle.card,
         built.get("reviser"),
+        built.get("verifier"),
     )
 
 
@@ -211,6 +218,10 @@ def _build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
             from napari_medssl.models.propagator import build_propagator  # loads MONAI: only when there is one
 
             return build_propagator(name, **config)
+        if role == "verifier":
+            from napari_medssl.models.verifier import build_verifier
+
+            return build_verifier(name, **config)
         _register_encoder(name)
         return build_encoder(name, **config)
     except SettingsError as error:

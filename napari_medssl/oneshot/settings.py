@@ -34,6 +34,12 @@ class SegmentSettings:
         0.85, "largest weight of a random walker beside the learned propagation; 0: none", ge=0, le=1
     )
     revisions: int = setting(2, "times the reviser goes over the answer again, where the weights hold one", ge=0, le=5)
+    doubt: float = setting(
+        0.3,
+        "blobs less likely to be the organ than this are taken out, where the weights can judge; 0: none",
+        ge=0,
+        le=1,
+    )
     refine: str = setting(DEFAULT_REFINE, "refinement steps in order, separated by spaces; empty: none")
     intensity: IntensitySettings = field(default_factory=IntensitySettings)
     propagation: PropagationSettings = field(default_factory=PropagationSettings)

@@ -63,6 +63,7 @@ class Cast:
 
     propagator: nn.Module
     reviser: nn.Module | None = None
+    verifier: nn.Module | None = None
     weights_hash: str = ""
 
     @property
@@ -77,7 +78,7 @@ class Cast:
 
     def tensors(self) -> Iterator[Tensor]:
         """All weights."""
-        for network in (self.propagator, self.reviser):
+        for network in (self.propagator, self.reviser, self.verifier):
             yield from () if network is None else network.state_dict().values()
 
 
