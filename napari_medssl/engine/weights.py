@@ -220,7 +220,10 @@ def _build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
             return build_propagator(name, **config)
         if role == "verifier":
             from napari_medssl.models.verifier import build_verifier
+            from napari_medssl.oneshot.blob_features import FEATURES
 
+            if config.get("features", len(FEATURES)) != len(FEATURES):
+                raise ValueError(f"it judges by {config['features']} numbers, {len(FEATURES)} are measured here")
             return build_verifier(name, **config)
         _register_encoder(name)
         return build_encoder(name, **config)

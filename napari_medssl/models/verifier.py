@@ -83,6 +83,7 @@ class BlobJudge(nn.Module):
     def judge(self, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """(N,) chance that each blob belongs to the organ, the members' mean."""
         with torch.inference_mode():
-            given = torch.as_tensor(numbers, dtype=torch.float32, device=next(self.parameters()).device)
-            chance: npt.NDArray[np.float64] = torch.sigmoid(self(given)).mean(-1).double().cpu().numpy()
-        return chance
+            # Some devices know no float64: it must neither go there nor be made there.
+            given = torch.from_numpy(numbers.astype(np.float32)).to(next(self.parameters()).device)
+            chance = torch.sigmoid(self(given)).mean(-1).cpu().numpy()
+        return np.asarray(chance, np.float64)

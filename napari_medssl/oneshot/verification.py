@@ -36,18 +36,19 @@ def verify_steps(
     *,
     limits: tuple[float, float],
     doubt: float,
+    threshold: float = 0.5,
 ) -> Steps[None]:
     """Take blobs whose chance to belong to the organ is below `doubt` out of each map, (Z, Y, X) float16, in place.
 
     anchors: the labelled slices, which stay as they are; organs whose labelled masks are all small are left alone.
-    network: a verifier (models.verifier). The probability of such a blob is multiplied by its chance, which leaves it
-    below `doubt`.
+    network: a verifier (models.verifier). The probability of such a blob is multiplied by its chance, or by what
+    leaves it below `threshold`. Blobs are what has a probability of 0.5 or more.
     """
     for i, (organ, found) in enumerate(maps.items()):
         yield Progress(i, len(maps), "looking for neighbours taken for the organ")
         box = _plane(found, anchors[organ])
         if box is not None:
-            _verify(query, found, anchors[organ], box, network, limits=limits, doubt=doubt)
+            _verify(query, found, anchors[organ], box, network, limits=limits, doubt=doubt, threshold=threshold)
 
 
 def _verify(
@@ -59,15 +60,17 @@ def _verify(
     *,
     limits: tuple[float, float],
     doubt: float,
+    threshold: float,
 ) -> None:
     """Judge one organ in the box around it, and change its map."""
     part = found[(slice(None), *box)]
 
     def judge(blobs: BlobSlice, features: Floats) -> npt.NDArray[np.bool_]:
         chance = network.judge(features)
-        factor = np.where(chance < doubt, chance, 1.0)
+        doubted = chance < doubt
+        factor = np.where(doubted, np.minimum(chance, 0.99 * threshold), 1.0)
         part[blobs.z] *= np.concatenate([[1.0], factor])[blobs.labels].astype(part.dtype)
-        return np.asarray(chance >= doubt)
+        return np.asarray(~doubted)
 
     def image(z: int) -> np.ndarray:
         return to_unit(query.data[z][box], limits)

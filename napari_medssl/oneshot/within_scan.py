@@ -51,7 +51,13 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
                 maps[organ] /= 2
     if walk.models.verifier is not None and walk.settings.doubt:
         yield from verify_steps(
-            walk.query, maps, anchors, walk.models.verifier, limits=walk.limits, doubt=walk.settings.doubt
+            walk.query,
+            maps,
+            anchors,
+            walk.models.verifier,
+            limits=walk.limits,
+            doubt=walk.settings.doubt,
+            threshold=walk.settings.threshold,
         )
     return maps
 

@@ -62,7 +62,7 @@ def with_alike_organs(
     *,
     share: float = 0.65,
 ) -> Appearance:
-    """`look`, in which about `share` of the other organs come out as bright as `organ` on average.
+    """`look`, in which about `share` of the other organs are as bright as `organ` on average, before field and noise.
 
     In T2 MR spleen and kidneys are alike, in CT with contrast they are not: what divides organs must then be their
     shape and the line between them, and networks that only saw CT never had to look for it. Ours.

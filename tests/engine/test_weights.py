@@ -137,6 +137,19 @@ def test_weights_for_another_architecture_are_explained(weights: Path, modules: 
         load_models(resolve_weights(rewritten(weights, modules=modules)), CPU)
 
 
+def test_a_verifier_that_judges_by_other_numbers_is_refused(tmp_path: Path) -> None:
+    from napari_medssl.models.verifier import BlobJudge
+
+    path = write_weights(tmp_path / "odd.safetensors")
+    bundle, verifier = load_bundle(path), BlobJudge(features=5, members=2)
+    tensors = {**bundle.tensors, **{f"verifier.{k}": v for k, v in verifier.state_dict().items()}}
+    save_bundle(
+        path, Bundle({**bundle.modules, "verifier": {"name": "blob-judge", "config": verifier.config}}, tensors)
+    )
+    with pytest.raises(WeightsError, match="verifier.*5 numbers"):
+        load_models(resolve_weights(path), CPU)
+
+
 def test_bundle_with_further_networks_brings_them(tmp_path: Path) -> None:
     from napari_medssl.models.propagator import CropPropagator
     from napari_medssl.models.verifier import BlobJudge
@@ -149,7 +162,7 @@ def test_bundle_with_further_networks_brings_them(tmp_path: Path) -> None:
     tensors |= {f"reviser.{k}": v for k, v in reviser.state_dict().items()}
     modules = {**bundle.modules, "propagator": {"name": "crop-unet", "config": network.config}}
     modules["reviser"] = {"name": "crop-unet", "config": reviser.config}
-    verifier = BlobJudge(features=5, members=2)
+    verifier = BlobJudge(members=2)
     tensors |= {f"verifier.{k}": v for k, v in verifier.state_dict().items()}
     modules["verifier"] = {"name": "blob-judge", "config": verifier.config}
     save_bundle(path, Bundle(modules, tensors))

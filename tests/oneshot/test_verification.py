@@ -66,6 +66,15 @@ def test_without_doubt_nothing_changes(network: Distrusts, doubt: float) -> None
     np.testing.assert_array_equal(found, slid())
 
 
+@pytest.mark.parametrize(("doubt", "threshold"), [(0.95, 0.5), (0.3, 0.05)])
+def test_what_is_doubted_is_out_whatever_the_threshold(doubt: float, threshold: float) -> None:
+    found = slid()
+    finish(
+        verify_steps(scan(), {1: found}, {1: label()}, Distrusts(), limits=(0, 200), doubt=doubt, threshold=threshold)
+    )
+    assert found[15].max() < threshold
+
+
 @pytest.mark.parametrize(("z_mm", "pixel_mm"), [(5.0, 1.2), (1.0, 0.8)])
 def test_organs_that_are_thin_against_the_slices_or_small_are_not_judged(z_mm: float, pixel_mm: float) -> None:
     found, network = slid(), Distrusts()

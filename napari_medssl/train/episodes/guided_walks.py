@@ -32,7 +32,7 @@ class GuideSettings:
     pool: int = setting(2550, "Rehearsed segmentations to draw walks from.", ge=1)
     large_share: float = setting(0.35, "Share of rehearsals of organs with a large cross-section.", ge=0, le=1)
     alike_share: float = setting(
-        0.2, "Share of rehearsals in which other organs are as bright as the one that is followed.", ge=0, le=1
+        0.0, "Share of rehearsals in which other organs are as bright as the one that is followed.", ge=0, le=1
     )
     walker_share: float = setting(0.85, "Largest weight of the random walker in a first answer.", ge=0, le=1)
     blank: float = setting(0.35, "Share of walks without a guide.", ge=0, le=1)
