@@ -15,6 +15,8 @@ from scipy import ndimage
 from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
+from napari_medssl.edit.box import box_of
+
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int32]
@@ -78,10 +80,10 @@ def split_blobs(mask: Mask, spacing_mm: tuple[float, float]) -> Labels:
     as in long even shapes; such cuts do no harm, for the parts are judged alike.
     """
     out = np.zeros(mask.shape, np.int32)
-    if not mask.any():
+    found = box_of(mask[None])
+    if found is None:
         return out
-    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = slice(int(ys[0]), int(ys[-1]) + 1), slice(int(xs[0]), int(xs[-1]) + 1)
+    box = found[1:]
     inside = np.pad(mask[box], 1)
     depth = ndimage.distance_transform_edt(inside, sampling=spacing_mm)
     middles = h_maxima(depth, max(_DEEPER_MM, _DEEPER * float(depth.max())))  # type: ignore[no-untyped-call]

@@ -6,12 +6,13 @@ the neighbour's further slices have nothing to hold on to. Ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_medssl.edit.box import box_of
 from napari_medssl.intensity import to_unit
 from napari_medssl.oneshot.blob_features import Kept, blob_features
 from napari_medssl.oneshot.blobs import BlobSlice, Floats, Mask, Reference, blob_slices, reference
@@ -44,18 +45,18 @@ def verify_steps(
     network: a verifier (models.verifier). The probability of such a blob is multiplied by its chance, or by what
     leaves it below `threshold`. Blobs are what has a probability of 0.5 or more.
     """
+    _, y_mm, x_mm = query.spacing_mm
     for i, (organ, found) in enumerate(maps.items()):
         yield Progress(i, len(maps), "looking for neighbours taken for the organ")
-        box = _plane(found, anchors[organ])
-        if box is not None:
-            _verify(query, found, anchors[organ], box, network, limits=limits, doubt=doubt, threshold=threshold)
+        masks = {z: np.asarray(m) > 0.5 for z, m in anchors[organ].items()}
+        if max(_radius(int(m.sum()), y_mm * x_mm) for m in masks.values()) >= _LEAST_MM:
+            _verify(query, found, masks, network, limits=limits, doubt=doubt, threshold=threshold)
 
 
 def _verify(
     query: Volume,
     found: np.ndarray,
-    labelled: Mapping[int, np.ndarray],
-    box: tuple[slice, slice],
+    masks: Mapping[int, Mask],
     network: Any,
     *,
     limits: tuple[float, float],
@@ -63,6 +64,7 @@ def _verify(
     threshold: float,
 ) -> None:
     """Judge one organ in the box around it, and change its map."""
+    box = _plane(found, masks.values())
     part = found[(slice(None), *box)]
 
     def judge(blobs: BlobSlice, features: Floats) -> npt.NDArray[np.bool_]:
@@ -75,22 +77,17 @@ def _verify(
     def image(z: int) -> np.ndarray:
         return to_unit(query.data[z][box], limits)
 
-    _, y_mm, x_mm = query.spacing_mm
-    masks = {z: np.asarray(m)[box] > 0.5 for z, m in labelled.items()}
-    if max(_radius(int(m.sum()), y_mm * x_mm) for m in masks.values()) < _LEAST_MM:
-        return
-    for _ in judged(image, part, masks, query.spacing_mm, judge):
-        pass
+    judge_blobs(image, part, {z: m[box] for z, m in masks.items()}, query.spacing_mm, judge)
 
 
-def judged(
+def judge_blobs(
     image: Callable[[int], np.ndarray],
     probability: np.ndarray,
     masks: Mapping[int, Mask],
     spacing_mm: tuple[float, float, float],
     judge: Judge,
-) -> Iterator[tuple[BlobSlice, Floats, npt.NDArray[np.bool_]]]:
-    """The blobs of all slices between and beyond the labelled ones, their features, and which of them `judge` kept.
+) -> None:
+    """Show `judge` the blobs of all slices between and beyond the labelled ones, from the labels outward.
 
     image: slice to (Y, X) in [0, 1]. probability: (Z, Y, X); a slice is copied before it is judged. masks: labelled
     slice to (Y, X); an organ too thin there is not judged. A slice is judged from the nearest labelled one; the organ
@@ -104,7 +101,7 @@ def judged(
         if not _wide(known, spacing_mm):
             continue
         for zs in _ways(z, sorted(masks), present):
-            yield from _judged_way(image, probability, zs, known, spacing_mm, judge)
+            _judge_way(image, probability, zs, known, spacing_mm, judge)
 
 
 def _wide(known: Reference, spacing_mm: tuple[float, float, float]) -> bool:
@@ -121,23 +118,21 @@ def _radius(pixels: float, pixel_mm2: float) -> float:
     return float(np.sqrt(pixels * pixel_mm2 / np.pi))
 
 
-def _judged_way(
+def _judge_way(
     image: Callable[[int], np.ndarray],
     probability: np.ndarray,
     zs: Sequence[int],
     known: Reference,
     spacing_mm: tuple[float, float, float],
     judge: Judge,
-) -> Iterator[tuple[BlobSlice, Floats, npt.NDArray[np.bool_]]]:
+) -> None:
     images = [image(z) for z in zs]
     maps = [probability[z].astype(np.float32) for z in zs]
     kept = Kept(known.mask, known.mask)
     for blobs, picture in zip(blob_slices(images, maps, zs, known, spacing_mm[1:]), images, strict=True):
         if blobs.count:
-            features = blob_features(blobs, picture, kept, known, spacing_mm)
-            verdict = judge(blobs, features)
+            verdict = judge(blobs, blob_features(blobs, picture, kept, known, spacing_mm))
             kept.add(np.isin(blobs.labels, 1 + np.flatnonzero(verdict)))
-            yield blobs, features, verdict
 
 
 def _ways(z: int, labelled: Sequence[int], present: Sequence[int]) -> list[list[int]]:
@@ -148,14 +143,12 @@ def _ways(z: int, labelled: Sequence[int], present: Sequence[int]) -> list[list[
     return ways + ([list(range(z - 1, below[0] - 1, -1))] if below else [])
 
 
-def _plane(found: np.ndarray, labelled: Mapping[int, np.ndarray]) -> tuple[slice, slice] | None:
-    used = np.zeros(found.shape[1:], bool)
+def _plane(found: np.ndarray, masks: Iterable[Mask]) -> tuple[slice, slice]:
+    """The rows and columns around what is found and labelled, which is something."""
+    used = np.logical_or.reduce(list(masks))
     for part in found:  # slice by slice: a comparison of the whole map would take half of its memory again
         used |= part >= 0.5
-    for mask in labelled.values():
-        used |= np.asarray(mask) > 0.5
-    if not used.any():
-        return None
-    ys, xs = np.flatnonzero(used.any(1)), np.flatnonzero(used.any(0))
-    top, left = max(0, int(ys[0]) - _AROUND), max(0, int(xs[0]) - _AROUND)
-    return slice(top, int(ys[-1]) + _AROUND + 1), slice(left, int(xs[-1]) + _AROUND + 1)
+    box = box_of(used[None])
+    assert box is not None
+    rows, columns = (slice(max(0, s.start - _AROUND), s.stop + _AROUND) for s in box[1:])
+    return rows, columns

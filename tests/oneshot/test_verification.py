@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from napari_medssl.oneshot.blob_features import FEATURES
-from napari_medssl.oneshot.verification import judged, verify_steps
+from napari_medssl.oneshot.blobs import BlobSlice
+from napari_medssl.oneshot.verification import judge_blobs, verify_steps
 from napari_medssl.progress import finish
 from napari_medssl.volume import Volume
 from tests.oneshot.test_blobs import disc
@@ -86,16 +87,14 @@ def test_organs_that_are_thin_against_the_slices_or_small_are_not_judged(z_mm: f
 def test_a_slice_is_judged_from_the_nearest_label() -> None:
     masks = {**label(4), 12: disc((30, 42), 12)}
     seen: dict[int, int] = {}
-    kept = {}
 
-    def judge(blobs, numbers):  # type: ignore[no-untyped-def]
+    def judge(blobs: BlobSlice, numbers: np.ndarray) -> np.ndarray:
         seen[blobs.z] = seen.get(blobs.z, 0) + 1
-        return numbers[:, FEATURES.index("distance")] > 0
-
-    for blobs, numbers, verdict in judged(lambda z: np.full(SHAPE[1:], 0.5), slid(), masks, (2.0, 1.0, 1.0), judge):
-        kept[blobs.z] = verdict.all()
         nearest = min(abs(blobs.z - 4), abs(blobs.z - 12))
         assert numbers[0, FEATURES.index("distance")] == pytest.approx(nearest * 2 / 50)
+        return np.asarray(numbers[:, FEATURES.index("distance")] > 0)
+
+    judge_blobs(lambda z: np.full(SHAPE[1:], 0.5), slid(), masks, (2.0, 1.0, 1.0), judge)
     assert sorted(seen) == [5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16]
     assert set(seen.values()) == {1}
 

@@ -11,7 +11,7 @@ import torch
 
 from napari_medssl.oneshot.blob_features import FEATURES
 from napari_medssl.oneshot.blobs import BlobSlice, Floats
-from napari_medssl.oneshot.verification import judged
+from napari_medssl.oneshot.verification import judge_blobs
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.pretext.task import Example
 from napari_medssl.settings import setting
@@ -95,6 +95,5 @@ def judged_table(rehearsal: Rehearsal) -> JudgedTable:
         return np.asarray(rehearsal.image[z] / 255, np.float32)
 
     found, masks = rehearsal.guide.astype(np.float32) / 255, {rehearsal.support: truth[rehearsal.support]}
-    for _ in judged(image, found, masks, rehearsal.spacing_mm, judge):
-        pass
+    judge_blobs(image, found, masks, rehearsal.spacing_mm, judge)
     return JudgedTable(*(np.concatenate(x).astype(np.float32) for x in (numbers, shares, weights)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from napari_medssl.errors import WeightsError
-from napari_medssl.models.bundle import Bundle, load_bundle, load_module
 from napari_medssl.models.propagator import build_propagator
 from napari_medssl.settings import setting
 from napari_medssl.train.episodes.guided_walks import GuidedWalks, GuideSettings
 from napari_medssl.train.episodes.rehearsals import Cast, Rehearsals
 from napari_medssl.train.episodes.sources import WalkSettings
 from napari_medssl.train.method import Method, Recipe, add_method
-from napari_medssl.train.methods.ingredients.propagators import propagator_from
+from napari_medssl.train.methods.ingredients.propagators import carrier, carriers_in, cast_of, propagator_from
 from napari_medssl.train.objectives.mask_walk import MaskWalk
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
 
@@ -53,14 +50,12 @@ def build(settings: GuidedPropagationSettings) -> Recipe:
     facts: dict[str, Any] = {}
     cast: Cast | None = None
     if settings.first:
-        bundle = _start(Path(settings.first))
+        bundle = carriers_in(Path(settings.first))
+        cast = cast_of(bundle)
         name, config = bundle.modules["propagator"]["name"], bundle.modules["propagator"]["config"]
-        first = load_module(build_propagator(name, **config), bundle.state("propagator"), "propagator")
-        network: Any = build_propagator(name, **config | {"guided": True})
-        known = bundle.state("reviser")
-        network = load_module(network, known, "reviser") if known else widened(first, network)
-        # Who answers in rehearsals stays as it is while the network learns.
-        cast = Cast(first, copy.deepcopy(network).requires_grad_(False) if known else None)
+        network: Any = carrier(bundle, "reviser")  # another than the cast's, who stays as it is while this one learns
+        if network is None:
+            network = widened(cast.propagator, build_propagator(name, **config | {"guided": True}))
         facts["starts_from"] = bundle.sha256
     else:
         name = settings.propagator
@@ -89,13 +84,6 @@ def widened(first: nn.Module, network: Any) -> Any:
             state[name][:, : value.shape[1]] = value
     network.load_state_dict(state)
     return network
-
-
-def _start(path: Path) -> Bundle:
-    bundle = load_bundle(path)
-    if "propagator" not in bundle.modules:
-        raise WeightsError(f"{path} holds no propagator, only: {', '.join(bundle.modules)}; give weights that have one")
-    return bundle
 
 
 SMALL = GuidedPropagationSettings(

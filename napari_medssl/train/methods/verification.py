@@ -5,18 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import nn
-
-from napari_medssl.errors import WeightsError
-from napari_medssl.models.bundle import Bundle, load_bundle, load_module
-from napari_medssl.models.propagator import build_propagator
 from napari_medssl.models.verifier import build_verifier
 from napari_medssl.oneshot.blob_features import FEATURES
 from napari_medssl.settings import setting
 from napari_medssl.train.episodes.judged_blobs import BlobSettings, JudgedBlobs
-from napari_medssl.train.episodes.rehearsals import Cast, Rehearsals
+from napari_medssl.train.episodes.rehearsals import Rehearsals
 from napari_medssl.train.episodes.sources import WalkSettings
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.propagators import carriers_in, cast_of
 from napari_medssl.train.objectives.blob_verdict import BlobVerdict
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
 
@@ -47,10 +43,10 @@ class VerificationSettings:
 
 def build(settings: VerificationSettings) -> Recipe:
     """Verifier, blobs and loss."""
-    bundle = load_bundle(Path(settings.first)) if settings.first else None
+    bundle = carriers_in(Path(settings.first)) if settings.first else None
     rehearsals = Rehearsals(
         settings.walks,
-        None if bundle is None else _cast(bundle, settings.first),
+        None if bundle is None else cast_of(bundle),
         seed=settings.run.seed,
         share=settings.blobs.walker_share,
         large_share=settings.blobs.large_share,
@@ -60,18 +56,6 @@ def build(settings: VerificationSettings) -> Recipe:
     facts = {} if bundle is None else {"judges": bundle.sha256}
     task = JudgedBlobs(settings.blobs, rehearsals)
     return Recipe(task, BlobVerdict(network), settings.verifier, role="verifier", facts=facts)
-
-
-def _cast(bundle: Bundle, name: str) -> Cast:
-    if "propagator" not in bundle.modules:
-        raise WeightsError(f"{name} holds no propagator, only: {', '.join(bundle.modules)}; give weights that have one")
-    reviser = _restored(bundle, "reviser") if "reviser" in bundle.modules else None
-    return Cast(_restored(bundle, "propagator"), reviser)
-
-
-def _restored(bundle: Bundle, role: str) -> nn.Module:
-    name, config = bundle.modules[role]["name"], bundle.modules[role]["config"]
-    return load_module(build_propagator(name, **config), bundle.state(role), role).requires_grad_(False)
 
 
 SMALL = VerificationSettings(

@@ -1,12 +1,17 @@
-"""The network of the methods that carry masks, from what a user writes."""
+"""The networks of the methods that carry masks, from what a user writes or from a weights file."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-from napari_medssl.errors import SettingsError
+from torch import nn
+
+from napari_medssl.errors import SettingsError, WeightsError
+from napari_medssl.models.bundle import Bundle, load_bundle, load_module
 from napari_medssl.models.propagator import build_propagator
+from napari_medssl.train.episodes.rehearsals import Cast
 
 
 def propagator_from(name: str, options: str, **more: Any) -> Any:
@@ -18,3 +23,26 @@ def propagator_from(name: str, options: str, **more: Any) -> Any:
             f"propagator_options {options!r} do not fit {name}: {error}; "
             'write a JSON object such as {"crop_size": 96}'
         ) from error
+
+
+def carriers_in(path: Path) -> Bundle:
+    """The weights file, which must hold a propagator; raises WeightsError when it does not."""
+    bundle = load_bundle(path)
+    if "propagator" not in bundle.modules:
+        raise WeightsError(f"{path} holds no propagator, only: {', '.join(bundle.modules)}; give weights that have one")
+    return bundle
+
+
+def carrier(bundle: Bundle, role: str) -> nn.Module | None:
+    """Its propagator or reviser in eval mode; None when it has none."""
+    if role not in bundle.modules:
+        return None
+    name, config = bundle.modules[role]["name"], bundle.modules[role]["config"]
+    return load_module(build_propagator(name, **config), bundle.state(role), role)
+
+
+def cast_of(bundle: Bundle) -> Cast:
+    """The propagator of a bundle, and the reviser if it has one, to give the answers of rehearsals."""
+    propagator, reviser = carrier(bundle, "propagator"), carrier(bundle, "reviser")
+    assert propagator is not None  # `carriers_in` has looked
+    return Cast(propagator.requires_grad_(False), None if reviser is None else reviser.requires_grad_(False))
