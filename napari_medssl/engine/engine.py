@@ -337,10 +337,6 @@ class _Job:
         return self._on(self.policy).reviser
 
     @property
-    def verifier(self) -> nn.Module | None:
-        return self._on(self.policy).verifier
-
-    @property
     def encoder_name(self) -> str:
         return self._on(self.policy).encoder_name
 

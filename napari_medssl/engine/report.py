@@ -68,7 +68,6 @@ def weights_facts(models: LoadedModels, *, name: str) -> dict[str, Any]:
         "encoder": models.encoder_name,
         "propagator": models.propagator is not None,
         "reviser": models.reviser is not None,
-        "verifier": models.verifier is not None,
     }
 
 

@@ -34,7 +34,7 @@ DEFAULT = "default"
 NONE = "none"
 TRAINING_FREE = "feature-bank"  # the encoder that needs no weights
 _SUFFIX = ".safetensors"
-_ROLES = ("encoder", "propagator", "reviser", "verifier")
+_ROLES = ("encoder", "propagator", "reviser")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 
 
@@ -72,7 +72,7 @@ class LoadedModels:
     """Modules ready to run on one device; shared by every engine that asks for the same weights and device.
 
     sha256: of the weights file, or of the encoder's construction when there is no file.
-    encoder, propagator, reviser, verifier: in eval mode, without gradients; a bundle may hold the encoder alone.
+    encoder, propagator, reviser: in eval mode, without gradients; a bundle may hold the encoder alone.
     """
 
     sha256: str
@@ -81,13 +81,11 @@ class LoadedModels:
     propagator: nn.Module | None
     card: dict[str, Any] = field(default_factory=dict)
     reviser: nn.Module | None = None
-    verifier: nn.Module | None = None
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
         """Those that there are."""
-        found = (self.encoder, self.propagator, self.reviser, self.verifier)
-        return tuple(m for m in found if m is not None)
+        return tuple(m for m in (self.encoder, self.propagator, self.reviser) if m is not None)
 
     @property
     def nbytes(self) -> int:
@@ -196,7 +194,6 @@ def _from_bundle(name: str, bundle: Bundle) -> LoadedModels:
         built.get("propagator"),
         bundle.card,
         built.get("reviser"),
-        built.get("verifier"),
     )
 
 
@@ -218,13 +215,6 @@ def _build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
             from napari_medssl.models.propagator import build_propagator  # loads MONAI: only when there is one
 
             return build_propagator(name, **config)
-        if role == "verifier":
-            from napari_medssl.models.verifier import build_verifier
-            from napari_medssl.oneshot.blob_features import FEATURES
-
-            if config.get("features", len(FEATURES)) != len(FEATURES):
-                raise ValueError(f"it judges by {config['features']} numbers, {len(FEATURES)} are measured here")
-            return build_verifier(name, **config)
         _register_encoder(name)
         return build_encoder(name, **config)
     except SettingsError as error:

@@ -75,7 +75,6 @@ METHODS: dict[str, Entry] = {
         Entry("incontext", "episodes on labels and superpixels", "episodes", 2, "incontext"),
         Entry("propagation", "masks from slice to slice", "episodes", 2, "propagation"),
         Entry("guided-propagation", "masks from slice to slice, revised", "episodes", 2, "propagation"),
-        Entry("verification", "blobs of an organ and of its neighbours", "episodes", 3, "propagation"),
     )
 }
 

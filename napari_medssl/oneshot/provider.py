@@ -27,9 +27,6 @@ class Carriers(Protocol):
     def reviser(self) -> nn.Module | None: ...
 
     @property
-    def verifier(self) -> nn.Module | None: ...
-
-    @property
     def weights_hash(self) -> str: ...
 
     @property

@@ -34,9 +34,10 @@ class SegmentSettings:
         0.85, "largest weight of a random walker beside the learned propagation; 0: none", ge=0, le=1
     )
     revisions: int = setting(2, "times the reviser goes over the answer again, where the weights hold one", ge=0, le=5)
-    doubt: float = setting(
-        0.3,
-        "blobs less likely to be the organ than this are taken out, where the weights can judge; 0: none",
+    return_share: float = setting(
+        0.5,
+        "through thick slices, parts of the mask are taken out if less than this share of them finds back to the "
+        "labelled slice; 0: none",
         ge=0,
         le=1,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from napari_medssl.oneshot.diffusion import diffuse_near
 from napari_medssl.oneshot.propagation import Anchors, propagate_steps, slice_step
 from napari_medssl.oneshot.provider import Carriers
 from napari_medssl.oneshot.settings import SegmentSettings
-from napari_medssl.oneshot.verification import verify_steps
+from napari_medssl.oneshot.way_back import take_out_strangers_steps
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
 
@@ -38,8 +38,8 @@ class Walk:
 def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     """Organ to (Z, Y, X) float16 probability on all slices walkers reached, also on the way into the range.
 
-    Carried, checked by a random walker, revised where the weights hold a reviser, and rid of neighbours taken for the
-    organ where they hold a verifier. Raises SettingsError when they hold no propagator.
+    Carried, checked by a random walker, revised where the weights hold a reviser, and through coarse steps rid of what
+    does not find back to the labelled slice. Raises SettingsError when the weights hold no propagator.
     """
     maps = yield from _first_walk(walk, anchors)
     yield from second_opinion(walk, maps, anchors)
@@ -49,14 +49,14 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
             for organ, found in revised.items():
                 maps[organ] += found
                 maps[organ] /= 2
-    if walk.models.verifier is not None and walk.settings.doubt:
-        yield from verify_steps(
-            walk.query,
+    if walk.settings.return_share and _coarseness(walk) == 1:
+        plain = Walk(walk.query, walk.models, walk.settings, walk.limits, None)
+        yield from take_out_strangers_steps(
             maps,
             anchors,
-            walk.models.verifier,
-            limits=walk.limits,
-            doubt=walk.settings.doubt,
+            lambda parts, slices: _first_walk(replace(plain, slice_range=slices), parts),
+            spacing_mm=walk.query.spacing_mm,
+            share=walk.settings.return_share,
             threshold=walk.settings.threshold,
         )
     return maps

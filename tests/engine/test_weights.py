@@ -137,24 +137,10 @@ def test_weights_for_another_architecture_are_explained(weights: Path, modules: 
         load_models(resolve_weights(rewritten(weights, modules=modules)), CPU)
 
 
-def test_a_verifier_that_judges_by_other_numbers_is_refused(tmp_path: Path) -> None:
-    from napari_medssl.models.verifier import BlobJudge
-
-    path = write_weights(tmp_path / "odd.safetensors")
-    bundle, verifier = load_bundle(path), BlobJudge(features=5, members=2)
-    tensors = {**bundle.tensors, **{f"verifier.{k}": v for k, v in verifier.state_dict().items()}}
-    save_bundle(
-        path, Bundle({**bundle.modules, "verifier": {"name": "blob-judge", "config": verifier.config}}, tensors)
-    )
-    with pytest.raises(WeightsError, match="verifier.*5 numbers"):
-        load_models(resolve_weights(path), CPU)
-
-
-def test_bundle_with_further_networks_brings_them(tmp_path: Path) -> None:
+def test_bundle_with_a_propagator_and_a_reviser_brings_them(tmp_path: Path) -> None:
     from napari_medssl.models.propagator import CropPropagator
-    from napari_medssl.models.verifier import BlobJudge
 
-    path = write_weights(tmp_path / "all.safetensors")
+    path = write_weights(tmp_path / "both.safetensors")
     bundle = load_bundle(path)
     network = CropPropagator(features=(8, 8, 8, 8, 8, 8), crop_size=32)
     tensors = {**bundle.tensors, **{f"propagator.{k}": v for k, v in network.state_dict().items()}}
@@ -162,13 +148,8 @@ def test_bundle_with_further_networks_brings_them(tmp_path: Path) -> None:
     tensors |= {f"reviser.{k}": v for k, v in reviser.state_dict().items()}
     modules = {**bundle.modules, "propagator": {"name": "crop-unet", "config": network.config}}
     modules["reviser"] = {"name": "crop-unet", "config": reviser.config}
-    verifier = BlobJudge(members=2)
-    tensors |= {f"verifier.{k}": v for k, v in verifier.state_dict().items()}
-    modules["verifier"] = {"name": "blob-judge", "config": verifier.config}
     save_bundle(path, Bundle(modules, tensors))
     models = load_models(resolve_weights(path), CPU)
-    assert isinstance(models.verifier, BlobJudge)
-    assert len(models.verifier.members) == 2
     assert isinstance(models.reviser, CropPropagator)
     assert models.reviser.guided
     assert models.reviser.crop_size == 48

@@ -36,7 +36,6 @@ class MadeModels:
 
     propagator: nn.Module | None = field(default_factory=BrightnessPropagator)
     reviser: nn.Module | None = None
-    verifier: nn.Module | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     weights_hash: str = "made by hand"
     tracks: TrackStore = field(default_factory=TrackStore)

@@ -63,7 +63,6 @@ class Cast:
 
     propagator: nn.Module
     reviser: nn.Module | None = None
-    verifier: nn.Module | None = None
     weights_hash: str = ""
 
     @property
@@ -78,7 +77,7 @@ class Cast:
 
     def tensors(self) -> Iterator[Tensor]:
         """All weights."""
-        for network in (self.propagator, self.reviser, self.verifier):
+        for network in (self.propagator, self.reviser):
             yield from () if network is None else network.state_dict().values()
 
 
@@ -142,7 +141,7 @@ def _first_answer(
     if cast is None:
         found = finish(diffuse_steps(query, anchors, limits=limits))
     else:
-        settings = SegmentSettings(walker_share=share)
+        settings = SegmentSettings(walker_share=share, return_share=0)
         found = finish(within_scan_steps(Walk(query, cast, settings, limits, None), anchors))
     return np.round(255 * found[1].astype(np.float32)).astype(np.uint8)
 

@@ -1,0 +1,129 @@
+"""Neighbours a mask has slid into are found by carrying its far parts back to the labelled slice, and taken out.
+
+A walk that slides from the spleen into the kidney slides over a few slices, between two organs that look alike. Walked
+the other way, from the middle of the kidney, the mask stays in the kidney and ends at its pole: it never arrives where
+the user labelled the spleen. A part of the organ itself arrives. Cycle consistency, as in tracking and in Sli2Vol's
+verification (Yeung et al. 2021, arXiv 2105.12722); what is compared and where parts are taken from is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_medssl.oneshot.propagation import Anchors
+from napari_medssl.progress import Progress, Steps, reporting
+
+Mask = npt.NDArray[np.bool_]
+Carry = Callable[[Anchors, tuple[int, int]], Steps[dict[int, np.ndarray]]]
+"""Masks on slices to (Z, Y, X) probabilities on the slices of a half-open range that they were carried to."""
+
+_PARTS = (0.35, 0.6, 0.85)  # where along a mask's slices on one side its parts are taken from
+_FEWEST = 3  # slices on one side
+_LEAST_PX = 20
+# Of the edge of what came back, the share along which the rest of the mask goes on. A part of an organ that grows
+# toward the label has the rest all around it (0.97 to 1 for tips of livers), a neighbour on one side (0.45 to 0.9).
+_SURROUNDED = 0.93
+# Masks whose labelled radius is less than this many slices, or mm, move by their own width from slice to slice: they
+# lose their way back, too.
+_WIDE, _LEAST_MM = 3.5, 12.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """What lies beyond one of the outermost labelled slices, `home`.
+
+    slices: half-open, from there to the end of the scan. parts: slice to the mask on it.
+    """
+
+    home: int
+    slices: tuple[int, int]
+    parts: Mapping[int, Mask]
+
+
+def take_out_strangers_steps(
+    maps: Mapping[int, np.ndarray],
+    anchors: Anchors,
+    carry: Carry,
+    *,
+    spacing_mm: tuple[float, float, float],
+    share: float,
+    threshold: float,
+) -> Steps[None]:
+    """Take out of each map, (Z, Y, X) float16 and in place, what does not find back to the organ's labelled slice.
+
+    anchors: the labelled slices, which stay as they are. carry: how the maps were made. spacing_mm: (z, y, x). share: a
+    part is a stranger when less than this share of its area comes back onto the labelled mask, unless the rest of the
+    mask surrounds it on its way. threshold: what is taken out is left below it.
+
+    Looked at are parts beyond the outermost labelled slices, of organs that are wide there against the slices.
+    """
+    for organ, found in maps.items():
+        labelled = {z: np.asarray(m) > 0.5 for z, m in anchors[organ].items()}
+        for side in _sides(found, labelled, spacing_mm):
+            ways = yield from reporting(
+                carry({z: {z: part} for z, part in side.parts.items()}, side.slices),
+                lambda p: Progress(p.done, p.total, "carrying the far parts back"),
+            )
+            mask = found >= 0.5
+            for z in side.parts:
+                if is_stranger(ways[z], z, side.home, mask, labelled[side.home], share):
+                    _take_out(found, ways[z], labelled, threshold)
+
+
+def is_stranger(way: np.ndarray, z: int, home: int, mask: Mask, labelled: Mask, share: float) -> bool:
+    """Whether a part of a mask belongs to something else than what is labelled.
+
+    way: (Z, Y, X) probability of what the part, slice `z` of `mask`, is carried to. labelled: (Y, X), on slice `home`.
+    """
+    arrived = float(((way[home] >= 0.5) & labelled).sum()) / float(mask[z].sum())
+    if arrived >= share:
+        return False
+    step = 1 if home > z else -1
+    edges = [_bordering(way[k] >= 0.5, mask[k]) for k in range(z + step, home, step)]
+    known = [edge for edge in edges if edge is not None]
+    return not known or float(np.mean(known)) < _SURROUNDED
+
+
+def _bordering(way: Mask, mask: Mask) -> float | None:
+    """Share of the edge of what came back to a slice beside which the rest of the mask lies; None without a rest."""
+    own, rest = way & mask, mask & ~way
+    if min(own.sum(), rest.sum()) < _LEAST_PX:
+        return None
+    edge = own & ~ndimage.binary_erosion(own)
+    return float((edge & ndimage.binary_dilation(rest)).sum() / edge.sum())
+
+
+def _sides(found: np.ndarray, labelled: Mapping[int, Mask], spacing_mm: tuple[float, float, float]) -> list[_Side]:
+    """The sides on which there is enough of a mask beyond the labelled slices to look at."""
+    present = [z for z in range(len(found)) if (found[z] >= 0.5).any()]
+    sides = []
+    for home, direction, slices in (
+        (max(labelled), 1, (max(labelled), len(found))),
+        (min(labelled), -1, (0, min(labelled) + 1)),
+    ):
+        beyond = sorted((z for z in present if (z - home) * direction > 0), key=lambda z: abs(z - home))
+        if len(beyond) < _FEWEST or not _is_wide(labelled[home], spacing_mm):
+            continue
+        masks = {z: found[z] >= 0.5 for z in sorted({beyond[int(at * (len(beyond) - 1))] for at in _PARTS})}
+        parts = {z: mask for z, mask in masks.items() if mask.sum() >= _LEAST_PX}
+        if parts:
+            sides.append(_Side(home, slices, parts))
+    return sides
+
+
+def _is_wide(labelled: Mask, spacing_mm: tuple[float, float, float]) -> bool:
+    z_mm, y_mm, x_mm = spacing_mm
+    return float(np.sqrt(labelled.sum() * y_mm * x_mm / np.pi)) >= max(_WIDE * z_mm, _LEAST_MM)
+
+
+def _take_out(found: np.ndarray, way: np.ndarray, labelled: Mapping[int, Mask], threshold: float) -> None:
+    for z in range(len(found)):
+        stranger = way[z] >= 0.5
+        if z not in labelled and stranger.any():
+            kept = np.minimum(1 - way[z][stranger].astype(np.float32), 0.99 * threshold)
+            found[z][stranger] = (found[z][stranger] * kept).astype(found.dtype)

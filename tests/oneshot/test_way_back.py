@@ -1,0 +1,171 @@
+"""Taking out what does not find back to the labelled slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_medssl.oneshot.propagation import PropagationSettings
+from napari_medssl.oneshot.settings import SegmentSettings
+from napari_medssl.oneshot.way_back import Carry, is_stranger, take_out_strangers_steps
+from napari_medssl.oneshot.within_scan import Walk, within_scan_steps
+from napari_medssl.progress import Progress, Steps, finish
+from napari_medssl.volume import Volume
+from tests.oneshot.conftest import MadeModels
+from tests.oneshot.test_propagation import Made
+
+SHAPE = (20, 60, 80)
+LABELLED = 8
+MM = (3.0, 1.2, 1.2)
+
+
+def disc(centre: tuple[int, int], radius: float) -> np.ndarray:
+    ys, xs = np.ogrid[: SHAPE[1], : SHAPE[2]]
+    return np.asarray((ys - centre[0]) ** 2 + (xs - centre[1]) ** 2 <= radius**2)
+
+
+ORGAN, NEIGHBOUR = disc((30, 20), 11), disc((30, 43), 11)
+
+
+def organ() -> np.ndarray:
+    """The organ on slices 4 to 12."""
+    found = np.zeros(SHAPE, np.float16)
+    found[4:13, ORGAN] = 0.8
+    return found
+
+
+def slid() -> np.ndarray:
+    """The organ, and from slice 11 to 17 its neighbour."""
+    found = organ()
+    found[11:18, NEIGHBOUR] = 0.7
+    return found
+
+
+def guide(parts: Mapping[int, Mapping[int, np.ndarray]], slices: tuple[int, int]) -> Steps[dict[int, np.ndarray]]:
+    """Carries the organ through the organ and the neighbour through the neighbour, whichever the part is more of."""
+    yield Progress(0, 1, "carrying")
+    ways = {}
+    for name, part in parts.items():
+        ((z, mask),) = part.items()
+        ways[name] = np.zeros(SHAPE, np.float16)
+        if (mask & NEIGHBOUR).sum() > (mask & ORGAN).sum():
+            ways[name][11:18, NEIGHBOUR] = 0.9
+        else:
+            ways[name][4:13, ORGAN] = 0.9
+        ways[name][z] = mask
+        ways[name][: slices[0]] = 0
+        ways[name][slices[1] :] = 0
+    return ways
+
+
+def taken_out(
+    found: np.ndarray,
+    labels: Mapping[int, np.ndarray],
+    *,
+    carry: Carry = guide,
+    mm: tuple[float, float, float] = MM,
+    threshold: float = 0.5,
+) -> np.ndarray:
+    """`found` without strangers."""
+    anchors = {1: labels}
+    finish(take_out_strangers_steps({1: found}, anchors, carry, spacing_mm=mm, share=0.5, threshold=threshold))
+    return found
+
+
+def test_the_neighbour_goes_and_the_organ_stays() -> None:
+    found = taken_out(slid(), {LABELLED: ORGAN})
+    np.testing.assert_array_equal(found >= 0.5, organ() >= 0.5)
+    assert 0 < found[16].max() < 0.1  # what is left tells that something was there
+
+
+@pytest.mark.parametrize("threshold", [0.02, 0.5, 0.9])
+def test_what_is_taken_out_is_out_whatever_the_threshold(threshold: float) -> None:
+    assert taken_out(slid(), {LABELLED: ORGAN}, threshold=threshold)[15].max() < threshold
+
+
+def test_an_organ_that_finds_back_is_not_touched() -> None:
+    np.testing.assert_array_equal(taken_out(organ(), {LABELLED: ORGAN}), organ())
+
+
+def test_labelled_slices_stay_and_only_what_lies_beyond_them_is_looked_at() -> None:
+    asked: list[int] = []
+
+    def carry(parts: Mapping[int, Mapping[int, np.ndarray]], slices: tuple[int, int]) -> Steps[dict[int, np.ndarray]]:
+        asked.extend(z for part in parts.values() for z in part)
+        assert slices in ((0, LABELLED + 1), (13, SHAPE[0]))
+        return (yield from guide(parts, slices))
+
+    # The user says that on slice 13 it is the neighbour: so it is from there on.
+    found = taken_out(slid(), {LABELLED: ORGAN, 13: NEIGHBOUR}, carry=carry)
+    np.testing.assert_array_equal(found, slid())
+    assert asked
+    assert all(z < LABELLED or z > 13 for z in asked)
+
+
+@pytest.mark.parametrize("mm", [(7.0, 1.2, 1.2), (1.0, 0.8, 0.8)])
+def test_organs_that_are_thin_against_the_slices_or_small_are_left_alone(mm: tuple[float, float, float]) -> None:
+    def never(parts: object, slices: object) -> Steps[dict[int, np.ndarray]]:
+        raise AssertionError((parts, slices))
+        yield
+
+    np.testing.assert_array_equal(taken_out(slid(), {LABELLED: ORGAN}, carry=never, mm=mm), slid())
+
+
+@pytest.mark.parametrize("found", [np.zeros(SHAPE, np.float16), slid()])
+def test_nothing_found_or_an_empty_label_is_no_reason_to_fail(found: np.ndarray) -> None:
+    before = found.copy()
+    np.testing.assert_array_equal(taken_out(found, {LABELLED: np.zeros(SHAPE[1:], bool)}), before)
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "stranger"),
+    [((30, 20), disc((30, 20), 18), False), ((30, 20), disc((30, 34), 16) | disc((30, 20), 6), True)],
+    ids=["all around", "on one side"],
+)
+def test_a_part_that_the_rest_surrounds_belongs_to_the_organ(
+    inner: tuple[int, int], outer: np.ndarray, stranger: bool
+) -> None:
+    """A tip of an organ that grows toward the label is carried back through the middle of the organ and dwindles."""
+    way, mask = np.zeros(SHAPE, np.float16), np.zeros(SHAPE, bool)
+    way[10:16, disc(inner, 6)] = 0.9
+    mask[5:15], mask[15] = outer, disc(inner, 6)
+    assert is_stranger(way, 15, 5, mask, outer, 0.5) is stranger
+    way[5, disc(inner, 6)] = 0.9  # it arrives after all
+    assert not is_stranger(way, 15, 5, mask, outer, 0.5)
+
+
+def to_the_right(inputs: Tensor) -> Tensor:
+    """What is bright and lies over the mask before or right of it: from the left one slides, from the right never."""
+    target, previous = inputs[:, 0], (inputs[:, 3] + 1) / 2
+    reached = F.max_pool2d(F.pad(previous[:, None], (8, 0, 0, 0)), (1, 9), 1)[:, 0]
+    return 0.98 * (target > 0).float() * reached
+
+
+def beside(shape: tuple[int, int, int] = (20, 64, 64)) -> tuple[Callable[[float], Walk], np.ndarray]:
+    """Walks through two bright organs side by side, the right one lower; and the left one."""
+    left, both = np.zeros(shape, bool), np.zeros(shape, np.float32)
+    left[4:12, 20:44, 6:30] = True
+    both[left] = 90
+    both[10:18, 20:44, 30:54] = 90
+    query = Volume(both, np.diag([7.0, 3.0, 3.0, 1.0]))
+
+    def walk(share: float) -> Walk:
+        settings = SegmentSettings(return_share=share, walker_share=0, propagation=PropagationSettings(step_mm=0))
+        return Walk(query, MadeModels(propagator=Made(to_the_right)), settings, (0.0, 100.0), (0, shape[0]))
+
+    return walk, left
+
+
+def test_a_walk_that_slid_is_put_right() -> None:
+    walk, left = beside()
+    anchors = {3: {6: left[6]}}
+    found = {share: finish(within_scan_steps(walk(share), anchors))[3] >= 0.5 for share in (0.0, 0.5)}
+    assert (found[0.0] & ~left)[12:].sum() > 1000  # into the neighbour
+    assert not found[0.5][12:].any()
+    assert (found[0.5] & left).sum() > 0.95 * left.sum()
+    assert torch.is_inference_mode_enabled() is False
