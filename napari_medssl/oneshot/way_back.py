@@ -22,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 Carry = Callable[[Anchors, tuple[int, int]], Steps[dict[int, np.ndarray]]]
 """Masks on slices to (Z, Y, X) probabilities on the slices of a half-open range that they were carried to."""
 
-_PARTS = (0.35, 0.6, 0.85)  # where along a mask's slices on one side its parts are taken from
+_PARTS = (0.5, 0.85)  # where along a mask's slices on one side its parts are taken from
 _FEWEST = 3  # slices on one side
 _LEAST_PX = 20
 # Of the edge of what came back, the share along which the rest of the mask goes on. A part of an organ that grows
