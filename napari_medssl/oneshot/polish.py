@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 
+from napari_medssl.oneshot.agreement import Carry, take_out_outlier_steps
 from napari_medssl.oneshot.diffusion import diffuse_near
 from napari_medssl.oneshot.refine import RefineContext, refiners
 from napari_medssl.oneshot.transfer import OrganRange
 from napari_medssl.progress import Steps
 from napari_medssl.volume import Volume
 
-Carry = Callable[[Mapping[int, Mapping[int, np.ndarray]]], Steps[dict[int, np.ndarray]]]
 _SEEDS = 3  # slices carried from: one in each third of what was found
 
 
@@ -27,13 +25,17 @@ def polish_steps(
     """Mean of three opinions: the match, its surest slices carried through the scan, and a random walker from them.
 
     They fail in different ways: the match is coarse and confuses organs that look alike, the carried map runs past
-    the organ's ends, the walker leaks where edges are weak.
+    the organ's ends, the walker leaks where edges are weak. Before, a sure slice that is another organ is looked for.
 
     found: (Z, Y, X) float32 probability from matching. span: slices it covers. carry: propagation from anchors.
     `found` stays as it is. Returns (Z, Y, X) float32; `found` itself when nothing was found in it.
     """
-    clean = refiners["connected"](found.copy(), RefineContext(query, limits, {}))
+    context = RefineContext(query, limits, {})
+    clean = refiners["connected"](found.copy(), context)
     seeds = sure_slices(clean, _SEEDS)
+    if (yield from take_out_outlier_steps(clean, seeds, carry)):
+        clean = refiners["connected"](clean, context)
+        seeds = sure_slices(clean, _SEEDS)
     if not seeds:
         return found
     del found  # the caller may have, too

@@ -28,7 +28,7 @@ from napari_medssl.oneshot.settings import Method, SegmentSettings
 from napari_medssl.oneshot.support import Support
 from napari_medssl.oneshot.transfer import Labelled, OrganRange, labelled_slices, match_organ, organ_range
 from napari_medssl.oneshot.volume_features import VolumeFeatures, chosen_features
-from napari_medssl.oneshot.within_scan import Maps, Walk, carry_steps, within_scan_steps
+from napari_medssl.oneshot.within_scan import Maps, Walk, first_walk_steps, within_scan_steps
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import SoftRange, Volume
 
@@ -188,7 +188,7 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
             found, span = _match(run, stack, supports, stacks, organ)
         run.timed("match", start)
         start = time.perf_counter()
-        steps = polish_steps(found, span, carry=lambda a: carry_steps(run, a), query=run.query, limits=run.limits)
+        steps = polish_steps(found, span, carry=lambda a: first_walk_steps(run, a), query=run.query, limits=run.limits)
         del found  # polishing lets go of it, too: a float32 scan less while the walkers are under way
         maps[organ.value] = (yield from steps).astype(np.float16)
         run.timed("learned", start)

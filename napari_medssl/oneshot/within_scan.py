@@ -41,7 +41,7 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     Carried, checked by a random walker, revised where the weights hold a reviser, and through coarse steps rid of what
     does not find back to the labelled slice. Raises SettingsError when the weights hold no propagator.
     """
-    maps = yield from _first_walk(walk, anchors)
+    maps = yield from first_walk_steps(walk, anchors)
     yield from second_opinion(walk, maps, anchors)
     if walk.models.reviser is not None:
         for _ in range(walk.settings.revisions):
@@ -54,7 +54,7 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
         yield from take_out_strangers_steps(
             maps,
             anchors,
-            lambda parts, slices: _first_walk(replace(plain, slice_range=slices), parts),
+            lambda parts, slices: first_walk_steps(replace(plain, slice_range=slices), parts),
             spacing_mm=walk.query.spacing_mm,
             share=walk.settings.return_share,
             threshold=walk.settings.threshold,
@@ -105,7 +105,7 @@ def second_opinion(walk: Walk, maps: Maps, anchors: Anchors) -> Steps[None]:
         maps[organ] += walked
 
 
-def _first_walk(walk: Walk, anchors: Anchors) -> Steps[Maps]:
+def first_walk_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     """Carried by the propagator through fine steps, by the reviser without a guide through coarse ones.
 
     The reviser was trained to find its way from masks that are grossly wrong, which is what thick slices make of the
