@@ -5,14 +5,18 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from napari_medssl.engine import weights as weights_module
 from napari_medssl.engine.device import policy_for
+from napari_medssl.engine.engine import Engine
 from napari_medssl.engine.weights import list_weights, load_models, models_on, resolve_weights
 from napari_medssl.errors import WeightsError
 from napari_medssl.models.bundle import Bundle, load_bundle, save_bundle
+from napari_medssl.oneshot.support import Support
+from napari_medssl.samples.phantom import phantom
 from tests.engine.conftest import write_weights
 
 CPU = policy_for(torch.device("cpu"))
@@ -157,3 +161,36 @@ def test_bundle_with_a_propagator_and_a_reviser_brings_them(tmp_path: Path) -> N
     assert isinstance(models.propagator, CropPropagator)
     assert models.propagator.crop_size == 32
     assert models.propagator is not load_models(resolve_weights(path), CPU).encoder
+
+
+@pytest.mark.parametrize(
+    ("name", "roles", "labels"),
+    [
+        ("default", {"encoder", "propagator", "reviser"}, "encoder: organ labels of btcv_ct"),
+        ("self-supervised", {"encoder", "propagator"}, "none: superpixels"),
+    ],
+)
+def test_what_ships_loads_and_its_card_says_what_it_learned_from(name: str, roles: set[str], labels: str) -> None:
+    (facts,) = (f for f in list_weights() if f.name == name)
+    assert set(facts.modules) == roles
+    assert facts.card["labels_used"].startswith(labels)
+    assert {"licence", "data_licences", "held_out"} <= set(facts.card)
+    seen = {scan for role in ("encoder", "propagator") for scans in facts.card[role]["data"].values() for scan in scans}
+    assert len(seen) > 100
+    assert not any(
+        scan.startswith(("chaos", "btcv_ct_00", "btcv_ct_27", "SC-N-03", "hippocampus_219")) for scan in seen
+    )
+    models = load_models(resolve_weights(name), CPU)
+    assert (models.reviser is not None) == ("reviser" in roles)
+    assert all(torch.isfinite(p).all() for module in models.modules for p in module.parameters())
+
+
+def test_the_set_without_labels_segments() -> None:
+    scan, truth = phantom("MR")
+    liver = np.asarray(truth.data) == 1
+    z = int(liver.sum((1, 2)).argmax())
+    support = np.zeros(liver.shape, np.int32)
+    support[z][liver[z]] = 1
+    with Engine(weights="self-supervised") as engine:
+        found = np.asarray(engine.segment(scan, [Support(scan, support)]).labels.data) == 1
+    assert 2 * (found & liver).sum() / (found.sum() + liver.sum()) > 0.85
