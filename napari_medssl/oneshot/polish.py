@@ -33,12 +33,12 @@ def polish_steps(
     context = RefineContext(query, limits, {})
     clean = refiners["connected"](found.copy(), context)
     seeds = sure_slices(clean, _SEEDS)
-    if (yield from take_out_outlier_steps(clean, seeds, carry)):
-        clean = refiners["connected"](clean, context)
-        seeds = sure_slices(clean, _SEEDS)
     if not seeds:
         return found
     del found  # the caller may have, too
+    if (yield from take_out_outlier_steps(clean, seeds, carry)):  # the two others stay
+        clean = refiners["connected"](clean, context)
+        seeds = sure_slices(clean, _SEEDS)
     anchors = {z: clean[z] >= 0.5 for z in seeds}
     carried = (yield from carry({1: anchors}))[1]
     walked = diffuse_near(query, anchors, clean, limits=limits)

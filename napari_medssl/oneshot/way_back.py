@@ -31,6 +31,7 @@ _SURROUNDED = 0.93
 # Masks whose labelled radius is less than this many slices, or mm, move by their own width from slice to slice: they
 # lose their way back, too.
 _WIDE, _LEAST_MM = 3.5, 12.0
+_RIM_MM = 4.0  # half as thick are the rims that are taken out, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +58,9 @@ def take_out_strangers_steps(
     """Take out of each map, (Z, Y, X) float16 and in place, what does not find back to the organ's labelled slice.
 
     anchors: the labelled slices, which stay as they are. carry: how the maps were made. spacing_mm: (z, y, x). share: a
-    part is a stranger when less than this share of its area comes back onto the labelled mask, unless the rest of the
-    mask surrounds it on its way. threshold: what is taken out is left below it.
+    part is a stranger when what comes back onto the labelled mask is less than this share of the smaller of the two,
+    unless the rest of the mask surrounds it on its way. It goes with its way, as far as the next part that is none.
+    threshold: what is taken out is left below it.
 
     Looked at are parts beyond the outermost labelled slices, of organs that are wide there against the slices.
     """
@@ -69,10 +71,13 @@ def take_out_strangers_steps(
                 carry({z: {z: part} for z, part in side.parts.items()}, side.slices),
                 lambda p: Progress(p.done, p.total, "carrying the far parts back"),
             )
-            mask = found >= 0.5
-            for z in side.parts:
-                if is_stranger(ways[z], z, side.home, mask, labelled[side.home], share):
-                    _take_out(found, ways[z], labelled, threshold)
+            mask, sure = found >= 0.5, side.home
+            for z in sorted(side.parts, key=lambda z: abs(z - side.home)):
+                if not is_stranger(ways[z], z, side.home, mask, labelled[side.home], share):
+                    sure = z
+                    continue
+                ways[z][min(sure, side.home) : max(sure, side.home) + 1] = 0  # what lies before a sure part is sure
+                _take_out(found, ways[z], labelled, threshold, (spacing_mm[1] + spacing_mm[2]) / 2)
 
 
 def is_stranger(way: np.ndarray, z: int, home: int, mask: Mask, labelled: Mask, share: float) -> bool:
@@ -80,8 +85,8 @@ def is_stranger(way: np.ndarray, z: int, home: int, mask: Mask, labelled: Mask, 
 
     way: (Z, Y, X) probability of what the part, slice `z` of `mask`, is carried to. labelled: (Y, X), on slice `home`.
     """
-    arrived = float(((way[home] >= 0.5) & labelled).sum()) / float(mask[z].sum())
-    if arrived >= share:
+    arrived = float(((way[home] >= 0.5) & labelled).sum())
+    if arrived >= share * min(float(mask[z].sum()), float(labelled.sum())):  # where more was, more cannot arrive
         return False
     step = 1 if home > z else -1
     edges = [_bordering(way[k] >= 0.5, mask[k]) for k in range(z + step, home, step)]
@@ -121,9 +126,29 @@ def _is_wide(labelled: Mask, spacing_mm: tuple[float, float, float]) -> bool:
     return float(np.sqrt(labelled.sum() * y_mm * x_mm / np.pi)) >= max(_WIDE * z_mm, _LEAST_MM)
 
 
-def _take_out(found: np.ndarray, way: np.ndarray, labelled: Mapping[int, Mask], threshold: float) -> None:
+def _take_out(
+    found: np.ndarray, way: np.ndarray, labelled: Mapping[int, Mask], threshold: float, pixel_mm: float
+) -> None:
+    """Bring what the way claims, and what it leaves over of the stranger, below the threshold."""
+    low = 0.99 * threshold
     for z in range(len(found)):
-        stranger = way[z] >= 0.5
+        stranger = way[z] >= min(0.5, threshold)
         if z not in labelled and stranger.any():
-            kept = np.minimum(1 - way[z][stranger].astype(np.float32), 0.99 * threshold)
-            found[z][stranger] = (found[z][stranger] * kept).astype(found.dtype)
+            left = _leftovers(found[z] >= min(0.5, threshold), stranger, pixel_mm)
+            found[z][stranger] *= np.minimum(1 - way[z][stranger], np.float16(low))
+            found[z][left] *= np.float16(low)
+
+
+def _leftovers(mask: Mask, stranger: Mask, pixel_mm: float) -> Mask:
+    """What a stranger leaves of a slice's mask: thin rims along it, and pieces beside it of less than its half.
+
+    They do Dice little harm, but are what a user would have to clean up.
+    """
+    rest, rim = mask & ~stranger, max(1, round(_RIM_MM / pixel_mm))
+    thick = ndimage.binary_dilation(ndimage.binary_opening(rest, iterations=rim))
+    left = rest & ~thick & ndimage.binary_dilation(stranger, iterations=2 * rim)
+    pieces, count = ndimage.label(rest & ~left)
+    index = np.arange(1, count + 1)
+    touching = ndimage.maximum(ndimage.binary_dilation(stranger, iterations=2), pieces, index)
+    small = ndimage.sum_labels(pieces > 0, pieces, index) < 0.5 * (mask & stranger).sum()
+    return np.asarray(left | np.isin(pieces, index[np.asarray(touching, bool) & small]))

@@ -49,7 +49,7 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
             for organ, found in revised.items():
                 maps[organ] += found
                 maps[organ] /= 2
-    if walk.settings.return_share and _coarseness(walk) == 1:
+    if walk.settings.return_share and _coarseness(walk) > 0.99:
         plain = Walk(walk.query, walk.models, walk.settings, walk.limits, None)
         yield from take_out_strangers_steps(
             maps,

@@ -52,7 +52,7 @@ def test_the_way_of_an_outlier_spares_the_slices_of_the_others() -> None:
     found = match()
     # It runs over slice 2, but arrives beside the organ that the others agree on.
     guide = Guide(z2=(1, 7), z5=(1, 7), z9=(7, 12))
-    finish(take_out_outlier_steps(found, SEEDS, lambda parts: _shifted(guide, parts)))
+    assert finish(take_out_outlier_steps(found, SEEDS, lambda parts: _shifted(guide, parts)))
     np.testing.assert_array_equal(found[2], match()[2])
 
 
