@@ -7,14 +7,15 @@ at none of the other organ. The way back of `oneshot.way_back`, where no slice i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from napari_medssl.oneshot.propagation import Anchors
+from napari_medssl.oneshot.way_back import arrived
 from napari_medssl.progress import Progress, Steps, reporting
 
-Carry = Callable[[Mapping[int, Mapping[int, np.ndarray]]], Steps[dict[int, np.ndarray]]]
+Carry = Callable[[Anchors], Steps[dict[int, np.ndarray]]]
 """Masks on slices to (Z, Y, X) probabilities on all slices they were carried to."""
 
 # Of the smaller of two slices' masks, how much must arrive. At 0.5 tips of livers were lost (CHAOS, whole scans: 0.790,
@@ -37,7 +38,7 @@ def take_out_outlier_steps(found: np.ndarray, seeds: Sequence[int], carry: Carry
         carry({z: {z: mask} for z, mask in masks.items()}),
         lambda p: Progress(p.done, p.total, "carrying sure slices to each other"),
     )
-    outlier = _outlier(seeds, lambda a, b: _arrived(ways[a][b], masks[a], masks[b]) >= _ARRIVED)
+    outlier = _outlier(seeds, lambda a, b: arrived(ways[a][b], masks[a], masks[b]) >= _ARRIVED)
     if outlier is None:
         return False
     others = set(seeds) - {outlier}
@@ -51,8 +52,3 @@ def _outlier(seeds: Sequence[int], reaches: Callable[[int, int], bool]) -> int |
     """The one of three that is in no pair while the others are one."""
     pairs = [{a, b} for a in seeds for b in seeds if a < b and (reaches(a, b) or reaches(b, a))]
     return next(iter(set(seeds) - pairs[0])) if len(pairs) == 1 else None
-
-
-def _arrived(way: np.ndarray, start: npt.NDArray[np.bool_], end: npt.NDArray[np.bool_]) -> float:
-    """How much of the smaller mask of the two lies over the end's mask after the way."""
-    return float(((way >= 0.5) & end).sum()) / max(1, min(int(start.sum()), int(end.sum())))

@@ -85,13 +85,20 @@ def is_stranger(way: np.ndarray, z: int, home: int, mask: Mask, labelled: Mask, 
 
     way: (Z, Y, X) probability of what the part, slice `z` of `mask`, is carried to. labelled: (Y, X), on slice `home`.
     """
-    arrived = float(((way[home] >= 0.5) & labelled).sum())
-    if arrived >= share * min(float(mask[z].sum()), float(labelled.sum())):  # where more was, more cannot arrive
+    if arrived(way[home], mask[z], labelled) >= share:
         return False
     step = 1 if home > z else -1
     edges = [_bordering(way[k] >= 0.5, mask[k]) for k in range(z + step, home, step)]
     known = [edge for edge in edges if edge is not None]
     return not known or float(np.mean(known)) < _SURROUNDED
+
+
+def arrived(way: np.ndarray, start: Mask, end: Mask) -> float:
+    """How much of the smaller of two slices' masks lies over the end's mask after the way there; (Y, X) all.
+
+    Of the smaller: of a large slice no more can arrive than there is.
+    """
+    return float(((way >= 0.5) & end).sum()) / max(1, min(int(start.sum()), int(end.sum())))
 
 
 def _bordering(way: Mask, mask: Mask) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,16 +45,17 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     yield from second_opinion(walk, maps, anchors)
     if walk.models.reviser is not None:
         for _ in range(walk.settings.revisions):
-            revised = yield from carry_steps(walk, anchors, keep_way=True, guides=maps)
+            revised = yield from _carry_steps(walk, anchors, guides=maps)
             for organ, found in revised.items():
                 maps[organ] += found
                 maps[organ] /= 2
-    if walk.settings.return_share and _coarseness(walk) > 0.99:
-        plain = Walk(walk.query, walk.models, walk.settings, walk.limits, None)
+    if walk.settings.return_share and _coarseness(walk) == 1:
         yield from take_out_strangers_steps(
             maps,
             anchors,
-            lambda parts, slices: first_walk_steps(replace(plain, slice_range=slices), parts),
+            lambda parts, slices: first_walk_steps(
+                Walk(walk.query, walk.models, walk.settings, walk.limits, slices), parts
+            ),
             spacing_mm=walk.query.spacing_mm,
             share=walk.settings.return_share,
             threshold=walk.settings.threshold,
@@ -62,11 +63,10 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     return maps
 
 
-def carry_steps(
+def _carry_steps(
     walk: Walk,
     anchors: Anchors,
     *,
-    keep_way: bool = False,
     guides: Mapping[int, np.ndarray] | None = None,
     unguided: bool = False,
 ) -> Steps[Maps]:
@@ -84,7 +84,7 @@ def carry_steps(
             limits=walk.limits,
             device=walk.models.device,
             slice_range=walk.slice_range,
-            keep_way=keep_way,
+            keep_way=True,
             tracks=walk.models.tracks,
             identity=f"{walk.models.weights_hash} {'reviser' if revising else 'propagator'}",
             guides=guides,
@@ -113,11 +113,11 @@ def first_walk_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     """
     share = _coarseness(walk) if walk.models.reviser is not None else 0.0
     if share == 0:
-        return (yield from carry_steps(walk, anchors, keep_way=True))
-    coarse = yield from carry_steps(walk, anchors, keep_way=True, unguided=True)
+        return (yield from _carry_steps(walk, anchors))
+    coarse = yield from _carry_steps(walk, anchors, unguided=True)
     if share == 1:
         return coarse
-    fine = yield from carry_steps(walk, anchors, keep_way=True)
+    fine = yield from _carry_steps(walk, anchors)
     for organ, found in fine.items():
         found *= 1 - share
         found += share * coarse[organ]
@@ -127,7 +127,7 @@ def first_walk_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
 def _coarseness(walk: Walk) -> float:
     """From 0 for steps up to 3 mm to 1 for steps of 6 mm and more (ours)."""
     z_mm = walk.query.spacing_mm[0]
-    step = slice_step(z_mm, walk.settings.propagation) * z_mm
+    step = round(slice_step(z_mm, walk.settings.propagation) * z_mm, 3)  # 6 mm of an oblique affine may be 5.9999998
     return float(np.clip((step - _FINE_MM) / (_COARSE_MM - _FINE_MM), 0, 1))
 
 

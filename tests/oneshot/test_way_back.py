@@ -167,6 +167,10 @@ def test_nothing_found_or_an_empty_label_is_no_reason_to_fail(found: np.ndarray)
     np.testing.assert_array_equal(taken_out(found, {LABELLED: np.zeros(SHAPE[1:], bool)}), before)
 
 
+def test_nothing_found_beside_a_label_stays_nothing() -> None:
+    assert not taken_out(np.zeros(SHAPE, np.float16), {LABELLED: ORGAN}).any()
+
+
 @pytest.mark.parametrize(
     ("inner", "outer", "stranger"),
     [((30, 20), disc((30, 20), 18), False), ((30, 20), disc((30, 34), 16) | disc((30, 20), 6), True)],
@@ -191,13 +195,13 @@ def to_the_right(inputs: Tensor) -> Tensor:
     return 0.98 * (target > 0).float() * reached
 
 
-def beside(shape: tuple[int, int, int] = (20, 64, 64)) -> tuple[Callable[[float], Walk], np.ndarray]:
+def beside(shape: tuple[int, int, int] = (20, 64, 64), z_mm: float = 7.0) -> tuple[Callable[[float], Walk], np.ndarray]:
     """Walks through two bright organs side by side, the right one lower; and the left one."""
     left, both = np.zeros(shape, bool), np.zeros(shape, np.float32)
     left[4:12, 20:44, 6:30] = True
     both[left] = 90
     both[10:18, 20:44, 30:54] = 90
-    query = Volume(both, np.diag([7.0, 3.0, 3.0, 1.0]))
+    query = Volume(both, np.diag([z_mm, 3.0, 3.0, 1.0]))
 
     def walk(share: float) -> Walk:
         settings = SegmentSettings(return_share=share, walker_share=0, propagation=PropagationSettings(step_mm=0))
@@ -206,8 +210,9 @@ def beside(shape: tuple[int, int, int] = (20, 64, 64)) -> tuple[Callable[[float]
     return walk, left
 
 
-def test_a_walk_that_slid_is_put_right() -> None:
-    walk, left = beside()
+@pytest.mark.parametrize("z_mm", [7.0, 5.9999998])  # 6 mm as an oblique affine rounds it
+def test_a_walk_that_slid_is_put_right(z_mm: float) -> None:
+    walk, left = beside(z_mm=z_mm)
     anchors = {3: {6: left[6]}}
     found = {share: finish(within_scan_steps(walk(share), anchors))[3] >= 0.5 for share in (0.0, 0.5)}
     assert (found[0.0] & ~left)[12:].sum() > 1000  # into the neighbour
