@@ -104,7 +104,7 @@ def _summary(run: dict[str, Any]) -> str:
 
 def _next_command(method: Method, weights: Path) -> str:
     use, test = f"use it: medssl segment ... --weights {weights}", f"test it: medssl evaluate {weights} --data ..."
-    if weights.stem in ("propagator", "reviser"):
+    if weights.stem in ("propagator", "reviser", "recogniser"):
         return f"use it: medssl pack ENCODER.safetensors {weights} --out BOTH.safetensors"
     return f"{use}\n{test}" if method.dims == 2 else test
 

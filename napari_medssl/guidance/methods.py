@@ -75,6 +75,7 @@ METHODS: dict[str, Entry] = {
         Entry("incontext", "episodes on labels and superpixels", "episodes", 2, "incontext"),
         Entry("propagation", "masks from slice to slice", "episodes", 2, "propagation"),
         Entry("guided-propagation", "masks from slice to slice, revised", "episodes", 2, "propagation"),
+        Entry("recognition", "structures of labelled scans by name", "episodes", 2, "recognition"),
     )
 }
 

@@ -25,7 +25,7 @@ _NAMES = (
     "simclr dcl dclw binary combo mio-v1 mio-v2 mio-v3 dystress dystress-dcl macl moco-v2 byol simsiam barlow-twins "
     "vicreg dino swav w-mse pirl zero-icl zero-fcl zero-cl arb logdet sslacl skid-v1 skid-v2 skid-v3 skid-noblocks "
     "geometric rotation rot3d rpl jigsaw3d rubik rubik-plus autoencoder model-genesis pcrl simclr3d byol3d mae2d mae3d "
-    "cowpro incontext propagation guided-propagation voxel-contrast"
+    "cowpro incontext propagation guided-propagation recognition voxel-contrast"
 )
 every = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 
@@ -114,7 +114,7 @@ def test_trains_saves_and_loads(method: Method, tmp_path: Path) -> None:
     for name in whole.tensors:
         assert torch.equal(whole.tensors[name], parts.tensors[name]), name
     for role, facts in whole.modules.items():
-        if role in ("propagator", "reviser"):
+        if role in ("propagator", "reviser", "recogniser"):
             continue
         build = build_encoder3d if role == "encoder3d" else build_encoder
         load_module(build(facts["name"], **facts["config"]), whole.state(role), role)

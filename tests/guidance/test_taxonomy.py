@@ -9,7 +9,7 @@ import pytest
 
 from napari_medssl.guidance import METHODS, NOTICE, SYSTEMS
 
-OURS = {"incontext", "propagation", "guided-propagation", "voxel-contrast"}
+OURS = {"incontext", "propagation", "guided-propagation", "recognition", "voxel-contrast"}
 FAMILIES = {"contrastive", "non-contrastive", "predictive", "generative", "hybrid", "episodes"}
 
 

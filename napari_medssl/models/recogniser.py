@@ -1,0 +1,87 @@
+"""A network that knows some structures by name: what the organs of its training look like, in any contrast.
+
+Everything else in one-shot segmentation compares with the labelled slice and knows no organ. A walk that only compares
+cannot tell a spleen from a kidney that is equally bright beside it; who has seen many of both can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.networks.nets import BasicUNet
+from torch import Tensor, nn
+
+from napari_medssl.models.slice_encoder import body_coordinates
+from napari_medssl.registry import Registry
+
+recognisers: Registry[Any] = Registry("recogniser")
+
+CONTEXT = 5  # slices of an input
+REACH_MM = 6.0  # from slice to slice of an input, or one slice where slices are thicker
+
+
+def build_recogniser(name: str, **config: Any) -> nn.Module:
+    """The registered recogniser `name`, in eval mode, with untrained weights."""
+    module: nn.Module = recognisers[name](**config)
+    return module.eval()
+
+
+@recognisers.register("structure-unet")
+class StructureUNet(nn.Module):
+    """2D U-Net on framed slices; (B, 5, S, S) in [0, 1] to (B, K, S, S) logits. S: multiple of 16.
+
+    structures: data set to the names of what is labelled in it, label values 1, 2 and so on. Each set has channels of
+    its own, a background first: what is not labelled in one set must not be background for the organs of another.
+    K is the number of all names and sets. input_size: S it was trained on, used for the frame.
+
+    Input is the slice between two neighbours on each side, `REACH_MM` apart (`context_offsets`), axial and in the order
+    of the reader: z toward the head, y toward the back, x toward the left of the patient.
+    """
+
+    def __init__(
+        self,
+        *,
+        structures: Mapping[str, Sequence[str]],
+        features: tuple[int, ...] = (16, 32, 64, 128, 192, 16),
+        input_size: int = 192,
+    ) -> None:
+        super().__init__()
+        self.structures = {group: tuple(names) for group, names in structures.items()}
+        self.input_size = input_size
+        self.config: dict[str, Any] = {
+            "structures": {group: list(names) for group, names in structures.items()},
+            "features": list(features),
+            "input_size": input_size,
+        }
+        self.net = BasicUNet(
+            spatial_dims=2,
+            in_channels=CONTEXT + 2,
+            out_channels=sum(len(names) + 1 for names in self.structures.values()),
+            features=tuple(features),
+            norm=("group", {"num_groups": 8}),
+            act=("relu", {"inplace": True}),
+        )
+
+    def forward(self, slices: Tensor) -> Tensor:
+        mean = slices.mean((1, 2, 3), keepdim=True)
+        deviation = slices.std((1, 2, 3), keepdim=True).clamp(min=0.02)
+        coordinates = body_coordinates(slices[:, CONTEXT // 2])
+        logits: Tensor = self.net(torch.cat([(slices - mean) / deviation, coordinates.to(slices.dtype)], 1))
+        return logits
+
+    def channels(self, group: str) -> slice:
+        """Where the background and the structures of a data set lie among the K channels."""
+        start = 0
+        for name, structures in self.structures.items():
+            if name == group:
+                return slice(start, start + 1 + len(structures))
+            start += 1 + len(structures)
+        raise KeyError(group)
+
+
+def context_offsets(spacing_z_mm: float) -> tuple[int, ...]:
+    """Slice numbers of an input around its middle, for slices this far apart."""
+    stride = max(1, round(REACH_MM / spacing_z_mm))
+    return tuple(stride * k for k in range(-(CONTEXT // 2), CONTEXT // 2 + 1))

@@ -1,0 +1,108 @@
+"""Slices with the label maps they came with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_medssl.errors import FormatError
+from napari_medssl.models.recogniser import context_offsets
+from napari_medssl.pretext.scan import Scan, to_float
+from napari_medssl.pretext.task import Example
+from napari_medssl.train.episodes.organs import organ_areas, organ_extents
+from napari_medssl.transforms.appearance import apply_appearance, draw_appearance
+from napari_medssl.transforms.random_network import apply_random_network
+from napari_medssl.transforms.warp import draw_warp, sample, warp_grid
+
+_ANYWHERE = 0.25  # share of slices that are drawn from the whole scan; the others show a structure
+
+
+class LabelledSlices:
+    """Draws {"slices": (5, S, S) float32 in [0, 1], "labels": (S, S) uint8, "group": ()}.
+
+    structures: data set to names, as `models.recogniser.StructureUNet`; scans of other sets are left out, and values
+    beyond the names are background. group: the number of the set among `structures`.
+
+    All changes are applied while drawing. A third of the slices keeps its contrast but for a curve, a third passes a
+    random network, a third gets a new appearance in which organs may change their brightness each by itself: CT must
+    serve MR.
+    """
+
+    def __init__(self, structures: Mapping[str, Sequence[str]]) -> None:
+        self._structures = structures
+        self._built: tuple[Sequence[Scan], list[list[_Labelled]]] | None = None
+
+    def draw(self, scans: Sequence[Scan], rng: np.random.Generator) -> Example:
+        """One slice. Raises FormatError when no scan shows any of the structures."""
+        if self._built is None or self._built[0] is not scans:
+            self._built = (scans, self._group(scans))
+        groups = self._built[1]
+        names = list(self._structures)
+        # A set counts by the number of structures it teaches more than by its number of scans.
+        weights = np.array(
+            [len(self._structures[n]) ** 0.7 * len(g) ** 0.35 for n, g in zip(names, groups, strict=True)]
+        )
+        if not weights.sum():
+            raise FormatError(
+                f"no labelled scan belongs to {' or '.join(names)}; name the data sets after their folders"
+            )
+        group = int(rng.choice(len(names), p=weights / weights.sum()))
+        scan = groups[group][int(rng.integers(len(groups[group])))]
+        slices, labels = scan.stack(rng)
+        grid = warp_grid(draw_warp(rng, rotation_deg=12, scale=0.25, shift=0.1), slices.shape[-1])
+        labels = sample(labels.float(), grid, nearest=True).round()
+        slices = changed_contrast(sample(slices, grid), labels, rng)
+        own = labels[len(labels) // 2].to(torch.uint8)
+        return {"slices": slices, "labels": own, "group": torch.tensor(group)}
+
+    def prepare(self, batch: Example) -> Example:
+        """The batch as it is."""
+        return batch
+
+    def _group(self, scans: Sequence[Scan]) -> list[list[_Labelled]]:
+        groups = []
+        for name, structures in self._structures.items():
+            found = [_Labelled(s, len(structures)) for s in scans if s.group == name and s.labels is not None]
+            groups.append([f for f in found if f.extents])
+        return groups
+
+
+class _Labelled:
+    """A scan with the slices that show each of its structures."""
+
+    def __init__(self, scan: Scan, structures: int) -> None:
+        self._scan, self._most = scan, structures
+        assert scan.labels is not None
+        found = organ_extents(organ_areas(scan.labels))
+        self.extents: dict[int, npt.NDArray[np.intp]] = {k: zs for k, zs in found.items() if k <= structures}
+
+    def stack(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """(5, S, S) slices and labels around a random slice."""
+        depth = len(self._scan.image)
+        z = int(rng.integers(depth))
+        if rng.random() >= _ANYWHERE:
+            z = int(rng.choice(self.extents[int(rng.choice(list(self.extents)))]))
+        rows = np.clip(z + np.array(context_offsets(self._scan.spacing_mm[0])), 0, depth - 1)
+        labels = np.asarray(self._scan.labels)[rows]
+        return to_float(torch.from_numpy(self._scan.image[rows])), torch.from_numpy(
+            np.where(labels <= self._most, labels, 0)
+        )
+
+
+def changed_contrast(slices: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
+    """(C, S, S) slices in [0, 1] with another curve, through a random network, or in which organs look different."""
+    kind = rng.random()
+    if kind > 2 / 3:
+        return apply_appearance(slices, labels, draw_appearance(rng), _generator(rng))
+    curve = float(np.exp(rng.normal(0, 0.3)))
+    slices = apply_random_network(slices, rng) if kind > 1 / 3 else slices**curve
+    noise = torch.randn(slices.shape, generator=_generator(rng))
+    return (slices + float(abs(rng.normal(0, 0.02))) * noise).clamp(0, 1)
+
+
+def _generator(rng: np.random.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(int(rng.integers(2**63)))

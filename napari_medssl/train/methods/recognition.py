@@ -1,0 +1,96 @@
+"""Recognition: a network learns the structures of labelled scans by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from napari_medssl.errors import SettingsError
+from napari_medssl.models.recogniser import build_recogniser
+from napari_medssl.settings import setting
+from napari_medssl.train.episodes.labelled_slices import LabelledSlices
+from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.objectives.structure_labels import StructureLabels
+from napari_medssl.train.run_settings import OptimSettings, RunSettings
+
+
+@dataclass(frozen=True)
+class RecognitionSettings:
+    """Training on labelled slices; what is learned helps where a user labels one of the same structures."""
+
+    structures: str = setting(
+        "{}", 'Data set to the names of its labels 1, 2, ... as JSON: {"folder": ["spleen", "liver"]}.'
+    )
+    recogniser: str = setting("structure-unet", "Recogniser by name.")
+    recogniser_options: str = setting("{}", 'Its arguments as JSON, such as {"features": [...]}.', advanced=True)
+    size: int = setting(192, "Side of the network's input in pixels, a multiple of 16.", ge=32, le=1024)
+    run: RunSettings = field(
+        default_factory=lambda: RunSettings(
+            steps=12000,
+            batch=8,
+            validation_share=0.0,
+            monitor_every=0,
+            optim=OptimSettings(learning_rate=2e-3, clip_norm=1.0),
+        )
+    )
+
+
+def build(settings: RecognitionSettings) -> Recipe:
+    """Network, slices and loss. Raises SettingsError for structures or options that cannot be used."""
+    structures = _structures(settings.structures)
+    try:
+        options = json.loads(settings.recogniser_options or "{}")
+        network: Any = build_recogniser(
+            settings.recogniser, structures=structures, input_size=settings.size, **options
+        ).train()
+    except (TypeError, ValueError) as error:
+        raise SettingsError(
+            f"recogniser_options {settings.recogniser_options!r} do not fit {settings.recogniser}: {error}; "
+            'write a JSON object such as {"features": [16, 32, 64, 128, 192, 16]}'
+        ) from error
+    objective = StructureLabels(network.to(memory_format=torch.channels_last))
+    return Recipe(LabelledSlices(structures), objective, settings.recogniser, role="recogniser")
+
+
+def _structures(text: str) -> Mapping[str, Sequence[str]]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    structures: Mapping[str, Sequence[str]] = found if isinstance(found, dict) else {}
+    if not structures or not all(_is_names(names) for names in structures.values()):
+        raise SettingsError(
+            f"structures {text!r} must name at least one data set (its folder) and its labels in the order of their "
+            'values, as JSON such as {"abdomen": ["spleen", "right kidney"]}'
+        )
+    return structures
+
+
+def _is_names(names: object) -> bool:
+    return isinstance(names, list) and bool(names) and all(isinstance(n, str) for n in names)
+
+
+SMALL = RecognitionSettings(
+    structures='{"bodies": ["first", "second", "third"]}',
+    recogniser_options='{"features": [8, 8, 8, 8, 8, 8]}',
+    size=64,
+    run=RunSettings(steps=200, batch=2, validation_share=0.0, monitor_every=0, optim=OptimSettings(clip_norm=1.0)),
+)
+
+add_method(
+    Method(
+        name="recognition",
+        line="learns the structures of labelled scans by name; helps the one-shot segmentation of the same, no encoder",
+        source="ours; default weights; contrasts after Ouyang et al. 2022",
+        family="episodes",
+        dims=2,
+        settings=RecognitionSettings,
+        small=SMALL,
+        build=build,
+        labels=True,
+    )
+)

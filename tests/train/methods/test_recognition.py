@@ -1,0 +1,75 @@
+"""Recognition through the trainer: it learns, gives a recogniser, and says what is wrong with its settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_medssl.errors import FormatError, SettingsError
+from napari_medssl.models.bundle import load_bundle, load_module
+from napari_medssl.models.recogniser import build_recogniser
+from napari_medssl.pretext.scan import Scan
+from napari_medssl.progress import finish
+from napari_medssl.train.curves import read_curves
+from napari_medssl.train.method import find_method
+from napari_medssl.train.methods.recognition import SMALL, build
+from napari_medssl.train.trainer import train_on
+
+TWO = replace(SMALL, structures='{"made": ["square", "ring"]}', size=32)
+
+
+def scan(seed: int, group: str = "made") -> Scan:
+    """A bright square and a dark one, on grey in air."""
+    rng = np.random.default_rng(seed)
+    image, labels = np.zeros((8, 32, 32), np.uint8), np.zeros((8, 32, 32), np.uint8)
+    image[:, 3:29, 3:29] = 120
+    y, x = rng.integers(5, 9, 2)
+    labels[:, y : y + 8, x : x + 8], labels[:, y + 10 : y + 18, x + 8 : x + 16] = 1, 2
+    image[labels == 1], image[labels == 2] = 230, 50
+    return Scan(image, labels, (4.0, 1.0, 1.0), f"{seed}.nii", group, str(seed))
+
+
+def test_it_learns_two_structures_and_gives_a_recogniser(tmp_path: Path) -> None:
+    optim = replace(TWO.run.optim, learning_rate=5e-3)
+    settings = replace(TWO, run=replace(TWO.run, steps=60, batch=4, log_every=20, optim=optim))
+    weights = finish(train_on([scan(n) for n in range(3)], tmp_path, find_method("recognition"), settings))
+    losses = [row["loss"] for row in read_curves(tmp_path / "log.csv").values()]
+    assert losses[-1] < 0.75 * losses[0]
+    bundle = load_bundle(weights)
+    assert weights.name == "recogniser.safetensors"
+    network = build_recogniser("structure-unet", **bundle.modules["recogniser"]["config"])
+    load_module(network, bundle.state("recogniser"), "recogniser")
+    assert network.structures == {"made": ("square", "ring")}
+    held_out = scan(7)
+    slices = torch.from_numpy(held_out.image[[2, 3, 4, 5, 6]].astype(np.float32))[None] / 255
+    found = network(slices)[0].argmax(0).numpy()
+    truth = held_out.labels
+    assert truth is not None
+    assert (found == truth[4])[truth[4] > 0].mean() > 0.5
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "not json", '{"made": []}', '{"made": "square"}', '{"made": [1]}'])
+def test_structures_that_cannot_be_used_are_explained(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"must name at least one data set .* \{\"abdomen\""):
+        build(replace(TWO, structures=text))
+
+
+def test_options_that_do_not_fit_are_explained() -> None:
+    with pytest.raises(SettingsError, match="do not fit structure-unet"):
+        build(replace(TWO, recogniser_options='{"depth": 3}'))
+
+
+def test_data_sets_that_are_not_named_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="no labelled scan belongs to made"):
+        finish(
+            train_on(
+                [scan(0, group="other")],
+                tmp_path,
+                find_method("recognition"),
+                replace(TWO, run=replace(TWO.run, steps=1)),
+            )
+        )

@@ -1,0 +1,54 @@
+"""The loss of recognition: each set is judged by its own labels."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from napari_medssl.models.recogniser import StructureUNet
+from napari_medssl.train.objectives.structure_labels import StructureLabels, structure_loss
+
+SIDE = 32
+
+
+def test_right_answers_cost_nothing_and_a_plain_guess_what_it_should() -> None:
+    labels = torch.zeros(2, SIDE, SIDE, dtype=torch.long)
+    labels[:, 4:20, 4:20] = 1
+    sure = 40.0 * torch.nn.functional.one_hot(labels, 3).movedim(-1, 1)
+    assert float(structure_loss(sure, labels)) == pytest.approx(0, abs=1e-3)
+    n, inside, third = 2 * SIDE**2, 2 * 16 * 16, 1 / 3
+    dice = [1 - (2 * third * inside + 20) / (third * n + inside + 20), 1 - 20 / (third * n + 20)]
+    guess = float(structure_loss(torch.zeros(2, 3, SIDE, SIDE), labels))
+    assert guess == pytest.approx(math.log(3) + sum(dice) / 2, rel=1e-5)
+
+
+def test_only_the_channels_of_its_own_set_learn_from_a_slice() -> None:
+    torch.manual_seed(0)
+    network = StructureUNet(structures={"a": ["x"], "b": ["y", "z"]}, features=(8, 8, 8, 8, 8, 8), input_size=SIDE)
+    batch = {
+        "slices": torch.rand(2, 5, SIDE, SIDE),
+        "labels": torch.ones(2, SIDE, SIDE, dtype=torch.uint8),
+        "group": torch.tensor([1, 1]),
+    }
+    StructureLabels(network)(batch)["loss"].backward()
+    gradient = network.net.final_conv.weight.grad
+    assert gradient is not None
+    assert float(gradient[:2].abs().max()) == 0
+    assert (gradient[2:].abs().amax((1, 2, 3)) > 0).all()
+
+
+def test_slices_of_two_sets_count_alike() -> None:
+    torch.manual_seed(0)
+    network = StructureUNet(structures={"a": ["x"], "b": ["y"]}, features=(8, 8, 8, 8, 8, 8), input_size=SIDE).eval()
+    objective = StructureLabels(network)
+    slices, labels = torch.rand(3, 5, SIDE, SIDE), torch.randint(0, 2, (3, SIDE, SIDE), dtype=torch.uint8)
+
+    def loss(rows: list[int], groups: list[int]) -> float:
+        return float(
+            objective({"slices": slices[rows], "labels": labels[rows], "group": torch.tensor(groups)})["loss"].detach()
+        )
+
+    whole = loss([0, 1, 2], [0, 1, 1])
+    assert whole == pytest.approx((loss([0], [0]) + 2 * loss([1, 2], [1, 1])) / 3, rel=1e-5)
