@@ -126,6 +126,9 @@ def _segment(args: argparse.Namespace, console: Console, settings: Any) -> None:
     for warning in done.result.report.get("warnings", ()):
         console.remark(str(warning))
     print_rows(console, done.rows, done.seconds)
+    for value, known in done.result.report.get("recognised", {}).items():
+        name, names = done.result.report["organs"][value], ", ".join(known["names"])
+        console.say(f"{name}: recognised as {names} (overlap {known['overlap']:.2f} where it was labelled)")
     console.say(f"\nwritten: {args.out}" + (f", {args.overlay}" if args.overlay else ""))
 
 

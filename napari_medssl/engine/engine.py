@@ -33,6 +33,7 @@ from napari_medssl.models.features import FeatureStack
 from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.oneshot.segmenter import segment_volume
 from napari_medssl.oneshot.settings import SegmentSettings
+from napari_medssl.oneshot.structure_store import StructureStore
 from napari_medssl.oneshot.support import Support
 from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.progress import Steps, T, finish
@@ -87,6 +88,7 @@ class Engine:
         self.grids = GridCache(grid_budget_mb * MIB)
         self._volume_encoder: LoadedEncoder | None = None  # the last one used: held, so that it is not loaded again
         self.tracks = TrackStore()
+        self.structures = StructureStore()
         self._turn = Turn()
 
     def features(self, volume: Volume, *, slices: Sequence[int] | None = None) -> FeatureStack:
@@ -239,6 +241,7 @@ class Engine:
         self.grids.clear()
         self._volume_encoder = None
         self.tracks.clear()
+        self.structures.clear()
         self.policy.release_memory()
 
     def __enter__(self) -> Engine:
@@ -337,6 +340,10 @@ class _Job:
         return self._on(self.policy).reviser
 
     @property
+    def recogniser(self) -> nn.Module | None:
+        return self._on(self.policy).recogniser
+
+    @property
     def encoder_name(self) -> str:
         return self._on(self.policy).encoder_name
 
@@ -347,6 +354,10 @@ class _Job:
     @property
     def tracks(self) -> TrackStore:
         return self._engine.tracks
+
+    @property
+    def structures(self) -> StructureStore:
+        return self._engine.structures
 
     def features_steps(self, volume: Volume, slices: Sequence[int] | None = None) -> Steps[FeatureStack]:
         """Features from the cache, or encoded and then cached; what was encoded before a cancel is not kept."""

@@ -68,6 +68,7 @@ def weights_facts(models: LoadedModels, *, name: str) -> dict[str, Any]:
         "encoder": models.encoder_name,
         "propagator": models.propagator is not None,
         "reviser": models.reviser is not None,
+        "recogniser": models.recogniser is not None,
     }
 
 

@@ -34,7 +34,7 @@ DEFAULT = "default"
 NONE = "none"
 TRAINING_FREE = "feature-bank"  # the encoder that needs no weights
 _SUFFIX = ".safetensors"
-_ROLES = ("encoder", "propagator", "reviser")
+_ROLES = ("encoder", "propagator", "reviser", "recogniser")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 
 
@@ -72,7 +72,7 @@ class LoadedModels:
     """Modules ready to run on one device; shared by every engine that asks for the same weights and device.
 
     sha256: of the weights file, or of the encoder's construction when there is no file.
-    encoder, propagator, reviser: in eval mode, without gradients; a bundle may hold the encoder alone.
+    encoder, propagator, reviser, recogniser: in eval mode, without gradients; a bundle may hold the encoder alone.
     """
 
     sha256: str
@@ -81,11 +81,13 @@ class LoadedModels:
     propagator: nn.Module | None
     card: dict[str, Any] = field(default_factory=dict)
     reviser: nn.Module | None = None
+    recogniser: nn.Module | None = None
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
         """Those that there are."""
-        return tuple(m for m in (self.encoder, self.propagator, self.reviser) if m is not None)
+        found = (self.encoder, self.propagator, self.reviser, self.recogniser)
+        return tuple(m for m in found if m is not None)
 
     @property
     def nbytes(self) -> int:
@@ -194,6 +196,7 @@ def _from_bundle(name: str, bundle: Bundle) -> LoadedModels:
         built.get("propagator"),
         bundle.card,
         built.get("reviser"),
+        built.get("recogniser"),
     )
 
 
@@ -215,6 +218,10 @@ def _build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
             from napari_medssl.models.propagator import build_propagator  # loads MONAI: only when there is one
 
             return build_propagator(name, **config)
+        if role == "recogniser":
+            from napari_medssl.models.recogniser import build_recogniser
+
+            return build_recogniser(name, **config)
         _register_encoder(name)
         return build_encoder(name, **config)
     except SettingsError as error:

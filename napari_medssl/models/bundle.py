@@ -23,7 +23,8 @@ FORMAT = 1
 class Bundle:
     """Modules of one weights file.
 
-    modules: role ("encoder", "propagator", "reviser") to {"name": registry name, "config": factory arguments}.
+    modules: role ("encoder", "propagator", "reviser", "recogniser") to its registry name and factory arguments, as
+        {"name": ..., "config": ...}.
     tensors: "role.parameter" to tensor.
     card: licence, data, recipe, metrics, versions; shown to the user.
     sha256: hash of the file; empty before it is written.

@@ -9,6 +9,7 @@ from torch import nn
 
 from napari_medssl.dense.grid import FeatureGrid
 from napari_medssl.models.features import FeatureStack
+from napari_medssl.oneshot.structure_store import StructureStore
 from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.progress import Steps
 from napari_medssl.volume import Volume
@@ -27,10 +28,16 @@ class Carriers(Protocol):
     def reviser(self) -> nn.Module | None: ...
 
     @property
+    def recogniser(self) -> nn.Module | None: ...
+
+    @property
     def weights_hash(self) -> str: ...
 
     @property
     def tracks(self) -> TrackStore: ...
+
+    @property
+    def structures(self) -> StructureStore: ...
 
 
 class Models(Carriers, Protocol):

@@ -34,6 +34,12 @@ class SegmentSettings:
         0.85, "largest weight of a random walker beside the learned propagation; 0: none", ge=0, le=1
     )
     revisions: int = setting(2, "times the reviser goes over the answer again, where the weights hold one", ge=0, le=5)
+    known_share: float = setting(
+        0.5,
+        "weight of what the weights know of an organ that they recognise on the labelled slices; 0: none",
+        ge=0,
+        le=1,
+    )
     return_share: float = setting(
         0.5,
         "through thick slices, parts of the mask are taken out if less than this share of them finds back to the "

@@ -24,7 +24,8 @@ _CHUNK = 16
 class OrganRange:
     """Slices of the query that may hold the organ, half-open, and how they were found.
 
-    origin: "given" by the caller, "height" from aligning the two scans, "all" when neither was possible.
+    origin: "given" by the caller, "recognised" by the weights, "height" from aligning the two scans, "all" when nothing
+    of that was possible.
     """
 
     low: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from napari_medssl.errors import SettingsError
 from napari_medssl.oneshot.diffusion import diffuse_near
 from napari_medssl.oneshot.propagation import Anchors, propagate_steps, slice_step
 from napari_medssl.oneshot.provider import Carriers
+from napari_medssl.oneshot.recognition import Example, Known, opinion_steps
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.way_back import take_out_strangers_steps
 from napari_medssl.progress import Progress, Steps
@@ -25,7 +26,8 @@ _FINE_MM, _COARSE_MM = 3.0, 6.0  # steps through which the propagator carries al
 class Walk:
     """What masks are carried through, and by whom.
 
-    limits: intensity window. slice_range: half-open range of slices walkers stay in, or None.
+    limits: intensity window. slice_range: half-open range of slices walkers stay in, or None. known: filled on the way
+    with what organs were recognised as.
     """
 
     query: Volume
@@ -33,16 +35,19 @@ class Walk:
     settings: SegmentSettings
     limits: tuple[float, float]
     slice_range: tuple[int, int] | None
+    known: dict[int, Known] = field(default_factory=dict)
 
 
 def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     """Organ to (Z, Y, X) float16 probability on all slices walkers reached, also on the way into the range.
 
-    Carried, checked by a random walker, revised where the weights hold a reviser, and through coarse steps rid of what
-    does not find back to the labelled slice. Raises SettingsError when the weights hold no propagator.
+    Carried, checked by a random walker, moved toward what the weights know of the organ where they recognise it,
+    revised where they hold a reviser, and through coarse steps rid of what does not find back to the labelled slice.
+    Raises SettingsError when the weights hold no propagator.
     """
     maps = yield from first_walk_steps(walk, anchors)
     yield from second_opinion(walk, maps, anchors)
+    yield from _third_opinion(walk, maps, anchors)
     if walk.models.reviser is not None:
         for _ in range(walk.settings.revisions):
             revised = yield from _carry_steps(walk, anchors, guides=maps)
@@ -103,6 +108,22 @@ def second_opinion(walk: Walk, maps: Maps, anchors: Anchors) -> Steps[None]:
         walked *= weight
         maps[organ] *= 1 - weight
         maps[organ] += walked
+
+
+def _third_opinion(walk: Walk, maps: Maps, anchors: Anchors) -> Steps[None]:
+    """Move maps toward what the weights know of their organs, in place; not on labelled slices."""
+    if not walk.settings.known_share:
+        return
+    for organ, slices in anchors.items():
+        examples = [Example(walk.query, walk.limits, slices)]
+        opinion = yield from opinion_steps(walk.query, examples, walk.models, walk.limits)
+        if opinion is None:
+            continue
+        walk.known[organ] = opinion.known
+        opinion.blend_into(maps[organ], walk.settings.known_share)
+        for z, mask in slices.items():
+            maps[organ][z] = mask
+        del opinion  # a map less while the next organ is looked for
 
 
 def first_walk_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:

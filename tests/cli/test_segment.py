@@ -10,6 +10,8 @@ import pytest
 from napari_medssl.cli import main
 from napari_medssl.cli.one_slice import choose_organs, one_slice_each
 from napari_medssl.io import read, write
+from napari_medssl.oneshot import within_scan
+from napari_medssl.oneshot.recognition import Known, Opinion
 from napari_medssl.samples.phantom import phantom
 
 SHAPE = (10, 64, 64)
@@ -50,6 +52,20 @@ def test_from_scan_to_mask_with_report_picture_and_table(files, tmp_path, capsys
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "organs.labels.json", "organs.nii.gz", "organs.png", "organs.report.json",
     ]  # fmt: skip
+
+
+def test_it_says_what_the_weights_recognised(files, tmp_path, capsys, monkeypatch):
+    def seen(query, examples, models, limits):
+        yield from ()
+        known = Known("set", (1, 2), ("first part", "second part"), 0.873)
+        return Opinion(known, np.zeros(query.shape, np.float16), 0.9) if len(examples[0].slices) == 1 else None
+
+    monkeypatch.setattr(within_scan, "opinion_steps", seen)
+    assert segment(files, tmp_path / "a.nii.gz", "--weights", "default") == 0
+    told = capsys.readouterr().out
+    assert "liver: recognised as first part, second part (overlap 0.87 where it was labelled)" in told
+    report = json.loads((tmp_path / "a.report.json").read_text())
+    assert report["recognised"]["1"]["names"] == ["first part", "second part"]
 
 
 def test_the_report_can_repeat_the_run(files, tmp_path):

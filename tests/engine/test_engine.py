@@ -344,6 +344,7 @@ def test_report_tells_how_the_mask_came_about(engine: Engine) -> None:
         "encoder": "slice-resnet",
         "propagator": False,
         "reviser": False,
+        "recogniser": False,
     }
     assert report["inputs"]["query"]["content_sha256"] == query.content_hash
     assert report["inputs"]["supports"][0]["content_sha256"] == other.content_hash

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,10 +164,26 @@ def test_bundle_with_a_propagator_and_a_reviser_brings_them(tmp_path: Path) -> N
     assert models.propagator is not load_models(resolve_weights(path), CPU).encoder
 
 
+def test_bundle_with_a_recogniser_brings_it(tmp_path: Path) -> None:
+    from napari_medssl.models.recogniser import StructureUNet
+
+    path = write_weights(tmp_path / "knowing.safetensors")
+    bundle = load_bundle(path)
+    network = StructureUNet(structures={"set": ["liver"]}, features=(8, 8, 8, 8, 8, 8), input_size=32)
+    tensors = {**bundle.tensors, **{f"recogniser.{k}": v for k, v in network.state_dict().items()}}
+    modules = {**bundle.modules, "recogniser": {"name": "structure-unet", "config": network.config}}
+    save_bundle(path, Bundle(modules, tensors))
+    found: Any = load_models(resolve_weights(path), CPU).recogniser
+    assert found.structures == {"set": ("liver",)}
+    assert not found.training
+    slices = torch.rand(1, 5, 32, 32)
+    torch.testing.assert_close(found(slices), network.eval()(slices))
+
+
 @pytest.mark.parametrize(
     ("name", "roles", "labels"),
     [
-        ("default", {"encoder", "propagator", "reviser"}, "encoder: organ labels of btcv_ct"),
+        ("default", {"encoder", "propagator", "reviser", "recogniser"}, "encoder: organ labels of btcv_ct"),
         ("self-supervised", {"encoder", "propagator"}, "none: superpixels"),
     ],
 )
@@ -175,14 +192,26 @@ def test_what_ships_loads_and_its_card_says_what_it_learned_from(name: str, role
     assert set(facts.modules) == roles
     assert facts.card["labels_used"].startswith(labels)
     assert {"licence", "data_licences", "held_out"} <= set(facts.card)
-    seen = {scan for role in ("encoder", "propagator") for scans in facts.card[role]["data"].values() for scan in scans}
+    trained = roles & {"encoder", "propagator", "recogniser"}
+    seen = {scan for role in trained for scans in facts.card[role]["data"].values() for scan in scans}
     assert len(seen) > 100
     assert not any(
         scan.startswith(("chaos", "btcv_ct_00", "btcv_ct_27", "SC-N-03", "hippocampus_219")) for scan in seen
     )
     models = load_models(resolve_weights(name), CPU)
     assert (models.reviser is not None) == ("reviser" in roles)
+    assert (models.recogniser is not None) == ("recogniser" in roles)
     assert all(torch.isfinite(p).all() for module in models.modules for p in module.parameters())
+
+
+def test_the_default_weights_name_what_they_know() -> None:
+    known: Any = load_models(resolve_weights("default"), CPU).recogniser
+    assert {group: len(names) for group, names in known.structures.items()} == {
+        "btcv_ct": 13,
+        "sunnybrook": 1,
+        "hippocampus": 2,
+    }
+    assert known.structures["btcv_ct"][5] == "liver"
 
 
 def test_the_set_without_labels_segments() -> None:

@@ -14,6 +14,7 @@ from napari_medssl.intensity import window_limits
 from napari_medssl.models.encoder import build_encoder
 from napari_medssl.models.features import FeatureStack
 from napari_medssl.models.slices import make_frame, slice_batch
+from napari_medssl.oneshot.structure_store import StructureStore
 from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
@@ -36,9 +37,11 @@ class MadeModels:
 
     propagator: nn.Module | None = field(default_factory=BrightnessPropagator)
     reviser: nn.Module | None = None
+    recogniser: nn.Module | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     weights_hash: str = "made by hand"
     tracks: TrackStore = field(default_factory=TrackStore)
+    structures: StructureStore = field(default_factory=StructureStore)
     encoded: list[str] = field(default_factory=list)
 
     def features_steps(self, volume: Volume) -> Steps[FeatureStack]:

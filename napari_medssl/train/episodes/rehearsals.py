@@ -22,6 +22,7 @@ from napari_medssl.io.atomic import replacing
 from napari_medssl.io.folders import make_folder
 from napari_medssl.oneshot.diffusion import diffuse_steps
 from napari_medssl.oneshot.settings import SegmentSettings
+from napari_medssl.oneshot.structure_store import StructureStore
 from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.oneshot.within_scan import Walk, within_scan_steps
 from napari_medssl.pretext.scan import Scan
@@ -71,9 +72,19 @@ class Cast:
         return next(self.propagator.parameters()).device
 
     @property
+    def recogniser(self) -> None:
+        """None: the reviser learns to put right what knows no organ."""
+        return
+
+    @property
     def tracks(self) -> TrackStore:
         """A new one every time."""
         return TrackStore()
+
+    @property
+    def structures(self) -> StructureStore:
+        """A new one every time."""
+        return StructureStore()
 
     def tensors(self) -> Iterator[Tensor]:
         """All weights."""

@@ -1,0 +1,220 @@
+"""Organs that the weights know: which of their structures a labelled mask is, and where that lies in a scan.
+
+The labelled slices decide. A mask that none of the structures covers well, such as a lesion, a part of an organ or an
+organ that was never seen, is not known, and nothing is added. Ours; the networks that carry masks know no organ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.ndimage import label
+from torch import Tensor
+
+from napari_medssl.intensity import to_unit
+from napari_medssl.models.features import SliceFrame
+from napari_medssl.models.recogniser import context_offsets
+from napari_medssl.models.slices import into_frame, make_frame, mask_to_frame, out_of_frame
+from napari_medssl.oneshot.provider import Carriers
+from napari_medssl.progress import Progress, Steps
+from napari_medssl.volume import Volume
+
+_UNSURE, _SURE = 0.5, 0.9  # overlap on the labelled slices from which the rest is trusted, and trusted fully
+_LEAST = 0.6  # overlap (soft Dice) from which a mask is known
+_GAIN = 0.02  # by which another structure of the same set must raise it, for masks that join several
+_LEAST_AGREED, _AGREED_AND_KNOWN = 0.2, 1.05  # Dice with another opinion, alone and together with the overlap
+_STEP_MM = 2.5  # slices closer than this are not all asked
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a mask was recognised as.
+
+    group: the data set that taught it. structures: its label values there. names: likewise. overlap: soft Dice of the
+    structures with the mask on the labelled slices.
+    """
+
+    group: str
+    structures: tuple[int, ...]
+    names: tuple[str, ...]
+    overlap: float
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """Where an organ lies by what the weights know. probability: (Z, Y, X) float16. trust: in [0, 1]."""
+
+    known: Known
+    probability: np.ndarray
+    trust: float
+
+    def blend_into(self, found: np.ndarray, share: float) -> None:
+        """Move a (Z, Y, X) float16 map toward the opinion, in place, by `share` of the trust in it."""
+        weight = share * self.trust
+        for z in range(len(found)):  # slice by slice: a copy of the map would take as much memory again
+            found[z] += weight * (self.probability[z] - found[z])
+
+    def agrees_with(self, found: np.ndarray, *, first: int) -> bool:
+        """Whether (N, Y, X) probabilities of the slices from `first` on show the organ roughly where the opinion does.
+
+        The less sure the organ was recognised in the labelled scan, the more must agree in this one: of livers that
+        were recognised with 0.62 those that agreed by 0.43 and more (Dice) were right, and kidneys known with 0.83 and
+        more were right wherever the match was not somewhere else altogether (CHAOS, every second scan, and CT).
+        """
+        likely, other = found >= 0.5, self.probability[first : first + len(found)] >= 0.5
+        overlap = 2 * float((likely & other).sum()) / max(1, int(likely.sum()) + int(other.sum()))
+        return overlap >= max(_LEAST_AGREED, _AGREED_AND_KNOWN - self.known.overlap)
+
+    def extent(self) -> tuple[int, int] | None:
+        """The half-open range of slices of the largest connected part that is likely the organ; None without one."""
+        likely = self.probability >= 0.5
+        axes = [np.flatnonzero(likely.any(others)) for others in ((1, 2), (0, 2), (0, 1))]
+        if not len(axes[0]):
+            return None
+        low, box = int(axes[0][0]), tuple(slice(int(a[0]), int(a[-1]) + 1) for a in axes)
+        parts, _ = label(likely[box])  # in the box alone: parts of a whole scan would take four times its memory
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        rows = np.flatnonzero((parts == sizes.argmax()).any((1, 2)))
+        return low + int(rows[0]), low + int(rows[-1]) + 1
+
+
+@dataclass(frozen=True)
+class Example:
+    """Labelled slices of an organ: the scan they lie in, its intensity window, and slice number to (Y, X) mask."""
+
+    volume: Volume
+    limits: tuple[float, float]
+    slices: Mapping[int, np.ndarray]
+
+
+def opinion_steps(
+    query: Volume, examples: Sequence[Example], models: Carriers, limits: tuple[float, float]
+) -> Steps[Opinion | None]:
+    """Where the organ of the examples lies in `query`; None when none of them is recognised. Yields Progress.
+
+    The examples may lie in the query or in other scans; the one that is recognised best decides. limits: the query's
+    intensity window. Without a recogniser among the models nothing is known.
+    """
+    if models.recogniser is None:
+        return None
+    found = [RecogniserAt(e.volume, models, e.limits).known(e.slices) for e in examples]
+    known = max((k for k in found if k is not None), key=lambda k: k.overlap, default=None)
+    if known is None:
+        return None
+    probability = yield from RecogniserAt(query, models, limits).probability_steps(known)
+    return Opinion(known, probability, float(np.clip((known.overlap - _UNSURE) / (_SURE - _UNSURE), 0, 1)))
+
+
+class RecogniserAt:
+    """The recogniser of some weights at one scan.
+
+    volume: the scan. limits: intensity window.
+    """
+
+    def __init__(self, volume: Volume, models: Carriers, limits: tuple[float, float]) -> None:
+        self._volume, self._models, self._limits = volume, models, limits
+        network: Any = models.recogniser
+        self._network = network
+        self._frame: SliceFrame = make_frame(volume.shape[1:], volume.spacing_mm[1:], network.input_size)
+        self._flips = _flips(volume)
+
+    def known(self, slices: Mapping[int, np.ndarray]) -> Known | None:
+        """What the (Y, X) masks of some slices of the scan are, all taken together; None when that is unknown."""
+        rows = [z for z, mask in slices.items() if np.asarray(mask).any()]
+        if not rows:
+            return None
+        masks = mask_to_frame(np.stack([np.asarray(slices[z]) for z in rows]), self._frame).to(self._models.device)
+        logits = self._logits(rows)
+        found = [self._closest(g, torch.softmax(logits[:, self._network.channels(g)], 1), masks) for g in self._groups]
+        best = max(found, key=lambda k: k.overlap)
+        return best if best.overlap >= _LEAST else None
+
+    def probability_steps(self, known: Known) -> Steps[np.ndarray]:
+        """(Z, Y, X) float16 probability of what is known, in the whole scan. Yields Progress."""
+        maps = yield from self._maps_steps(known.group)
+        depth, step = self._volume.shape[0], self._step
+        found = np.empty(self._volume.shape, np.float16)
+        chosen = [k - 1 for k in known.structures]
+        for z in range(depth):
+            low = min(z // step, len(maps) - 1)
+            high = min(low + 1, len(maps) - 1)
+            share = (z - low * step) / step if high > low else 0.0
+            plane = (1 - share) * maps[low, chosen].sum(0, dtype=np.float32)
+            if share:
+                plane = plane + share * maps[high, chosen].sum(0, dtype=np.float32)
+            found[z] = out_of_frame(torch.from_numpy(plane)[None] / 255, self._frame)[0].clamp(0, 1).numpy()
+        return found
+
+    @property
+    def _groups(self) -> Sequence[str]:
+        return list(self._network.structures)
+
+    @property
+    def _step(self) -> int:
+        return max(1, round(_STEP_MM / self._volume.spacing_mm[0]))
+
+    def _closest(self, group: str, probability: Tensor, masks: Tensor) -> Known:
+        """The structures of one set that together overlap most with the masks; (N, 1 + K, S, S) and (N, S, S)."""
+        chosen: list[int] = []
+        overlap = 0.0
+        left = set(range(1, probability.shape[1]))
+        while left:
+            scores = {k: _soft_dice(probability[:, [*chosen, k]].sum(1), masks) for k in left}
+            best = max(scores, key=lambda k: scores[k])
+            if scores[best] < overlap + (_GAIN if chosen else 0):
+                break
+            overlap = scores[best]
+            chosen.append(best)
+            left.discard(best)
+        names = self._network.structures[group]
+        return Known(group, tuple(sorted(chosen)), tuple(names[k - 1] for k in sorted(chosen)), overlap)
+
+    def _maps_steps(self, group: str) -> Steps[npt.NDArray[np.uint8]]:
+        """(Z', K, S, S) probability of every structure of a set in 1 / 255, on every `_step`-th slice."""
+        facts = f"{self._volume.content_hash}|{self._limits}|{self._models.weights_hash}|{group}|{self._flips}"
+        key = hashlib.sha256(facts.encode()).hexdigest()
+        kept = self._models.structures.get(key)
+        if kept is not None:
+            return kept
+        rows = list(range(0, self._volume.shape[0], self._step))
+        parts = []
+        for start in range(0, len(rows), _BATCH):
+            yield Progress(start, len(rows), "recognising structures")
+            logits = self._logits(rows[start : start + _BATCH])[:, self._network.channels(group)]
+            parts.append((255 * torch.softmax(logits, 1)[:, 1:]).round().to(torch.uint8).cpu().numpy())
+        maps = np.concatenate(parts)
+        self._models.structures.put(key, maps)
+        return maps
+
+    def _logits(self, rows: Sequence[int]) -> Tensor:
+        """(N, K, S, S) of some slices, in the orientation of the scan's frame."""
+        depth = self._volume.shape[0]
+        flip_z, *flip_plane = self._flips
+        offsets = [(-o if flip_z else o) for o in context_offsets(self._volume.spacing_mm[0])]
+        wanted = [[min(max(z + o, 0), depth - 1) for o in offsets] for z in rows]
+        needed = sorted({z for row in wanted for z in row})
+        framed = into_frame(torch.from_numpy(to_unit(self._volume.data[needed], self._limits)), self._frame)
+        at = {z: i for i, z in enumerate(needed)}
+        inputs = framed[torch.tensor([[at[z] for z in row] for row in wanted])]
+        axes = [axis for axis, flip in zip((-2, -1), flip_plane, strict=True) if flip]
+        with torch.inference_mode():
+            logits: Tensor = self._network(inputs.flip(axes).to(self._models.device)).float().flip(axes)
+        return logits
+
+
+def _flips(volume: Volume) -> tuple[bool, bool, bool]:
+    """Which of z, y and x run against the order the network was trained in: head, back and left of the patient."""
+    directions = volume.affine[:3, :3]
+    return directions[2, 0] < 0, directions[1, 1] > 0, directions[0, 2] > 0
+
+
+def _soft_dice(probability: Tensor, masks: Tensor) -> float:
+    return float(2 * (probability * masks).sum() / (probability.sum() + masks.sum()).clamp(min=1e-6))

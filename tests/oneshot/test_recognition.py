@@ -1,0 +1,180 @@
+"""What is labelled is recognised by the labelled slices, or not at all, and found in the whole scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_medssl.intensity import window_limits
+from napari_medssl.oneshot.recognition import Known, Opinion, RecogniserAt
+from napari_medssl.oneshot.structure_store import StructureStore
+from napari_medssl.progress import finish
+from napari_medssl.volume import Volume
+
+SHAPE = (12, 64, 64)
+LEFT, RIGHT = np.s_[2:10, 20:44, 6:28], np.s_[4:8, 20:44, 36:58]
+
+
+class ByBrightness(nn.Module):
+    """Knows "bright" and "grey" of one set by their brightness, and "grey" of another; counts its slices.
+
+    What lies in the left half of its input only, if `sided`.
+    """
+
+    input_size = 64
+
+    def __init__(self, *, sided: bool = False) -> None:
+        super().__init__()
+        self.asked, self.sided = 0, sided
+        self.structures = {"set": ("bright", "grey"), "other": ("grey",)}
+        self.seen: list[Tensor] = []
+
+    def channels(self, group: str) -> slice:
+        return {"set": slice(0, 3), "other": slice(3, 5)}[group]
+
+    def forward(self, slices: Tensor) -> Tensor:
+        self.asked += len(slices)
+        self.seen.append(slices)
+        middle = slices[:, 2]
+        bright, grey = (middle > 0.8).float(), ((middle > 0.4) & (middle <= 0.8)).float()
+        if self.sided:
+            bright = bright * (torch.arange(64) < 32)
+        blank = torch.full_like(middle, 0.5)
+        return 30 * torch.stack([blank, bright, grey, blank, grey], 1)
+
+
+@dataclass
+class Made:
+    """What an engine gives."""
+
+    recogniser: nn.Module = field(default_factory=ByBrightness)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    weights_hash: str = "made by hand"
+    structures: StructureStore = field(default_factory=StructureStore)
+
+
+def scan(z_mm: float = 4.0, directions: tuple[float, float, float] = (1, -1, -1)) -> Volume:
+    """A bright block on the left and a grey one on the right, on black."""
+    data = np.zeros(SHAPE, np.float32)
+    data[LEFT], data[RIGHT] = 100, 60
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = z_mm * directions[0], directions[1], directions[2], 1
+    return Volume(data, affine)
+
+
+def block(where: tuple[slice, ...], z: int) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[where] = True
+    return mask[z]
+
+
+def at(volume: Volume, models: Made | None = None) -> RecogniserAt:
+    return RecogniserAt(volume, models or Made(), window_limits(volume))  # type: ignore[arg-type]
+
+
+def test_a_labelled_organ_is_recognised_and_found_on_all_slices() -> None:
+    volume = scan()
+    found = at(volume).known({5: block(LEFT, 5)})
+    assert found is not None
+    assert (found.group, found.names, found.structures) == ("set", ("bright",), (1,))
+    assert found.overlap > 0.98
+    probability = finish(at(volume).probability_steps(found))
+    assert probability.shape == SHAPE
+    assert probability.dtype == np.float16
+    np.testing.assert_array_equal(probability > 0.5, volume.data == 100)
+
+
+def test_a_mask_of_two_structures_is_known_as_both() -> None:
+    volume = scan()
+    found = at(volume).known({5: block(LEFT, 5) | block(RIGHT, 5)})
+    assert found is not None
+    assert found.names == ("bright", "grey")
+    np.testing.assert_array_equal(finish(at(volume).probability_steps(found)) > 0.5, volume.data > 0)
+
+
+def test_what_no_structure_covers_is_not_known() -> None:
+    part = block(LEFT, 5)
+    part[28:] = False  # a third of the organ
+    elsewhere = np.zeros(SHAPE[1:], bool)
+    elsewhere[2:12, 2:60] = True
+    for mask in (part, elsewhere, np.zeros(SHAPE[1:], bool)):
+        assert at(scan()).known({5: mask}) is None
+
+
+def test_all_labelled_slices_decide_together() -> None:
+    found = at(scan()).known({5: block(LEFT, 5), 11: np.zeros(SHAPE[1:], bool)})  # an empty slice says nothing
+    assert found is not None
+    assert found.overlap > 0.98
+
+
+def test_the_next_organ_of_a_scan_asks_only_about_its_labelled_slice() -> None:
+    models = Made()
+    volume = scan()
+    for where in (LEFT, RIGHT):
+        recogniser = at(volume, models)
+        found = recogniser.known({5: block(where, 5)})
+        assert found is not None
+        finish(recogniser.probability_steps(Known("set", found.structures, found.names, found.overlap)))
+    assert models.recogniser.asked == SHAPE[0] + 2
+
+
+def test_thin_slices_are_asked_a_few_millimetres_apart_and_filled_between() -> None:
+    models = Made()
+    volume = scan(z_mm=1.0)
+    recogniser = at(volume, models)
+    known = recogniser.known({5: block(LEFT, 5)})
+    assert known is not None
+    probability = finish(recogniser.probability_steps(known))
+    assert models.recogniser.asked == 1 + SHAPE[0] // 2
+    centre = probability[:, 30, 16]
+    np.testing.assert_allclose(centre, [0, 0.5, 1, 1, 1, 1, 1, 1, 1, 0.5, 0, 0], atol=0.01)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_scans_stored_the_other_way_round_are_turned_for_the_network(axis: int) -> None:
+    directions = [1.0, -1.0, -1.0]
+    directions[axis] *= -1
+    plain, turned = Made(ByBrightness(sided=True)), Made(ByBrightness(sided=True))
+    volume = scan()
+    data = np.flip(volume.data, axis).copy()
+    other = Volume(data, scan(directions=(directions[0], directions[1], directions[2])).affine)
+    z = 5 if axis else SHAPE[0] - 1 - 5
+    mask = block(LEFT, 5)
+    first = at(volume, plain).known({5: mask})
+    second = at(other, turned).known({z: np.flip(mask, axis - 1) if axis else mask})
+    assert first is not None
+    assert second == first
+    torch.testing.assert_close(turned.recogniser.seen[0], plain.recogniser.seen[0])
+
+
+def test_an_opinion_moves_a_map_by_its_share_and_trust() -> None:
+    known = Known("set", (1,), ("bright",), 0.8)
+    opinion = Opinion(known, np.ones((2, 3, 3), np.float16), trust=0.5)
+    found = np.zeros((2, 3, 3), np.float16)
+    opinion.blend_into(found, 0.4)
+    np.testing.assert_allclose(found, 0.2, atol=1e-3)
+
+
+def test_an_opinion_begins_and_ends_with_its_largest_part() -> None:
+    probability = np.zeros((20, 16, 16), np.float16)
+    probability[3:9, 2:10, 2:10] = 0.7
+    probability[12:20, 12:14, 12:14] = 0.9  # longer, but smaller
+    known = Known("set", (1,), ("bright",), 0.8)
+    assert Opinion(known, probability, 1.0).extent() == (3, 9)
+    assert Opinion(known, probability / 2, 1.0).extent() is None
+
+
+@pytest.mark.parametrize(
+    ("overlap", "shift", "agrees"), [(0.62, 3, True), (0.62, 6, False), (0.9, 6, True), (0.9, 8, False)]
+)
+def test_the_less_sure_an_organ_was_recognised_the_more_must_agree(overlap: float, shift: int, agrees: bool) -> None:
+    """Blocks 8 wide that are 3, 6 and 8 apart have a Dice of 0.63, 0.25 and 0."""
+    probability = np.zeros((20, 16, 32), np.float16)
+    probability[:, 4:12, 4:12] = 0.7
+    found = np.roll(probability, shift, 2)[5:15].astype(np.float32)
+    opinion = Opinion(Known("set", (1,), ("bright",), overlap), probability, 1.0)
+    assert opinion.agrees_with(found, first=5) == agrees
