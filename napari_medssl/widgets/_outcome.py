@@ -143,6 +143,7 @@ class Outcome(QObject):
             tell_error(error, "Comparing with the truth")
             self._panel.truth.choose(None)
             return
+        self._panel.table.tell_known(report_of(layer).get("recognised", {}))
         self._panel.table.count(data, organs_of(layer), volume.voxel_ml, truth)
 
     def name_organs(self, organs: tuple[Label, ...]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
@@ -30,6 +31,7 @@ class ResultTable(QTableWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(_HEADERS), parent)
         self._rows: tuple[OrganRow, ...] = ()
+        self._known: dict[int, str] = {}
         self._job: Job[tuple[OrganRow, ...]] | None = None
         self.setHorizontalHeaderLabels(_HEADERS)
         self.setToolTip("Click a slice number to go there")
@@ -65,6 +67,15 @@ class ResultTable(QTableWidget):
         self._job = job
         job.start()
 
+    def tell_known(self, recognised: Mapping[str, Mapping[str, Any]]) -> None:
+        """What the tooltips of names say from the next rows on: `recognised` of a segmentation's report."""
+        self._known = {
+            int(
+                value
+            ): f"Recognised as {', '.join(known['names'])} (overlap {known['overlap']:.2f} where it was labelled)"
+            for value, known in recognised.items()
+        }
+
     def stop(self) -> None:
         """Give up a count under way."""
         if self._job is not None:
@@ -78,6 +89,9 @@ class ResultTable(QTableWidget):
         for at, row in enumerate(self._rows):
             for column, text in enumerate(_texts(row)):
                 self.setItem(at, column, _item(text, row.label if column == 0 else None))
+            name = self.item(at, 0)
+            if name is not None:
+                name.setToolTip(self._known.get(row.label.value, ""))
         self._fit_height()
         self.counted.emit(self._rows)
 

@@ -30,6 +30,7 @@ class FakeEngine:
     """
 
     def __init__(self) -> None:
+        self.report: dict[str, Any] = {}  # further facts of the next results
         self.calls: list[tuple[Volume, Sequence[Support], tuple[int, int] | None, Any]] = []
         self.before_step: Callable[[int], None] = lambda step: None
         self.steps_done = 0
@@ -57,7 +58,7 @@ class FakeEngine:
             flat = support.mask.max(axis=0)
             labels[low:high][:, flat > 0] = flat[flat > 0]
         probability = {v: (labels == v).astype(np.float16) for v in organs}
-        report = {"engine": "fake", "method": {"within the scan": "learned"}, "warnings": []}
+        report = {"engine": "fake", "method": {"within the scan": "learned"}, "warnings": [], **self.report}
         return Segmentation(query.like(labels, tuple(organs.values())), probability, report)
 
     def close(self) -> None:

@@ -113,6 +113,21 @@ def test_table_counts_and_jumps(widget: OneShotWidget, run: Run) -> None:
     assert widget.current_slice() == 1
 
 
+def test_the_table_tells_what_the_weights_recognised(widget: OneShotWidget, engine: FakeEngine, run: Run) -> None:
+    table = widget.panel.table
+    paint(widget, 2)
+    run(widget)
+    item = table.item(0, 0)
+    assert item is not None
+    assert item.toolTip() == ""
+    known = {"group": "set", "structures": (1, 2), "names": ("one part", "another"), "overlap": 0.876}
+    engine.report = {"recognised": {"1": known}}
+    run(widget)
+    item = table.item(0, 0)
+    assert item is not None
+    assert item.toolTip() == "Recognised as one part, another (overlap 0.88 where it was labelled)"
+
+
 def test_dice_against_a_truth_layer(widget: OneShotWidget, qtbot: QtBot, run: Run) -> None:
     paint(widget, 2)
     run(widget)
