@@ -31,6 +31,7 @@ _GAIN = 0.02  # by which another structure of the same set must raise it, for ma
 _LEAST_AGREED, _AGREED_AND_KNOWN = 0.2, 1.05  # Dice with another opinion, alone and together with the overlap
 _STEP_MM = 2.5  # slices closer than this are not all asked
 _BATCH = 8
+_CHUNK = 16  # slices brought to the scan's resolution at a time
 
 
 @dataclass(frozen=True)
@@ -140,17 +141,12 @@ class RecogniserAt:
     def probability_steps(self, known: Known) -> Steps[np.ndarray]:
         """(Z, Y, X) float16 probability of what is known, in the whole scan. Yields Progress."""
         maps = yield from self._maps_steps(known.group)
-        depth, step = self._volume.shape[0], self._step
+        chosen = maps[:, [k - 1 for k in known.structures]].sum(1, dtype=np.uint16)
+        places = np.minimum(np.arange(self._volume.shape[0]) / self._step, len(chosen) - 1)
         found = np.empty(self._volume.shape, np.float16)
-        chosen = [k - 1 for k in known.structures]
-        for z in range(depth):
-            low = min(z // step, len(maps) - 1)
-            high = min(low + 1, len(maps) - 1)
-            share = (z - low * step) / step if high > low else 0.0
-            plane = (1 - share) * maps[low, chosen].sum(0, dtype=np.float32)
-            if share:
-                plane = plane + share * maps[high, chosen].sum(0, dtype=np.float32)
-            found[z] = out_of_frame(torch.from_numpy(plane)[None] / 255, self._frame)[0].clamp(0, 1).numpy()
+        for start in range(0, len(found), _CHUNK):
+            part = torch.from_numpy(_between(chosen, places[start : start + _CHUNK]))
+            found[start : start + _CHUNK] = out_of_frame(part / 255, self._frame).clamp(0, 1).numpy()
         return found
 
     @property
@@ -214,6 +210,14 @@ def _flips(volume: Volume) -> tuple[bool, bool, bool]:
     """Which of z, y and x run against the order the network was trained in: head, back and left of the patient."""
     directions = volume.affine[:3, :3]
     return directions[2, 0] < 0, directions[1, 1] > 0, directions[0, 2] > 0
+
+
+def _between(planes: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(N, S, S) float32 at places between (K, S, S) planes, which are at 0, 1 and so on."""
+    low = places.astype(int)
+    share = (places - low).astype(np.float32)[:, None, None]
+    high = np.minimum(low + 1, len(planes) - 1)
+    return np.asarray((1 - share) * planes[low] + share * planes[high], np.float32)
 
 
 def _soft_dice(probability: Tensor, masks: Tensor) -> float:
