@@ -36,8 +36,8 @@ class StructureUNet(nn.Module):
     its own, a background first: what is not labelled in one set must not be background for the organs of another.
     K is the number of all names and sets. input_size: S it was trained on, used for the frame.
 
-    Input is the slice between two neighbours on each side, `REACH_MM` apart (`context_offsets`), axial and in the order
-    of the reader: z toward the head, y toward the back, x toward the left of the patient.
+    Input is the slice between two neighbours on each side, `REACH_MM` apart (`context_offsets`), in the order the
+    reader gives axial stacks: z toward the head, y toward the back, x toward the left of the patient.
     """
 
     def __init__(

@@ -28,8 +28,10 @@ from napari_medssl.volume import Volume
 _UNSURE, _SURE = 0.5, 0.9  # overlap on the labelled slices from which the rest is trusted, and trusted fully
 _LEAST = 0.6  # overlap (soft Dice) from which a mask is known
 _GAIN = 0.02  # by which another structure of the same set must raise it, for masks that join several
+_MOST_TRUST = 0.99  # so that at half of the weight it never reaches a threshold of 0.5 alone
 _LEAST_AGREED, _AGREED_AND_KNOWN = 0.2, 1.05  # Dice with another opinion, alone and together with the overlap
 _STEP_MM = 2.5  # slices closer than this are not all asked
+_ALONG = 0.7  # cosine from which a voxel axis counts as one of the patient's
 _BATCH = 8
 _CHUNK = 16  # slices brought to the scan's resolution at a time
 
@@ -56,10 +58,12 @@ class Opinion:
     probability: np.ndarray
     trust: float
 
-    def blend_into(self, found: np.ndarray, share: float) -> None:
-        """Move a (Z, Y, X) float16 map toward the opinion, in place, by `share` of the trust in it."""
+    def blend_into(self, found: np.ndarray, share: float, *, low: int = 0, high: int | None = None) -> None:
+        """Move slices low to high of a (Z, Y, X) map toward the opinion, in place, by `share` of the trust in it."""
         weight = share * self.trust
-        for z in range(len(found)):  # slice by slice: a copy of the map would take as much memory again
+        for z in range(
+            low, len(found) if high is None else high
+        ):  # slice by slice: a copy of the map would take as much memory again
             found[z] += weight * (self.probability[z] - found[z])
 
     def agrees_with(self, found: np.ndarray, *, first: int) -> bool:
@@ -73,17 +77,22 @@ class Opinion:
         overlap = 2 * float((likely & other).sum()) / max(1, int(likely.sum()) + int(other.sum()))
         return overlap >= max(_LEAST_AGREED, _AGREED_AND_KNOWN - self.known.overlap)
 
-    def extent(self) -> tuple[int, int] | None:
-        """The half-open range of slices of the largest connected part that is likely the organ; None without one."""
+    def extent(self, found: np.ndarray) -> tuple[int, int] | None:
+        """The half-open range of slices of that connected part of the opinion which most of `found` lies in.
+
+        found: (Z, Y, X) probability. None where the two have nothing in common.
+        """
         likely = self.probability >= 0.5
         axes = [np.flatnonzero(likely.any(others)) for others in ((1, 2), (0, 2), (0, 1))]
         if not len(axes[0]):
             return None
         low, box = int(axes[0][0]), tuple(slice(int(a[0]), int(a[-1]) + 1) for a in axes)
-        parts, _ = label(likely[box])  # in the box alone: parts of a whole scan would take four times its memory
-        sizes = np.bincount(parts.ravel())
-        sizes[0] = 0
-        rows = np.flatnonzero((parts == sizes.argmax()).any((1, 2)))
+        parts, _ = label(likely[box])
+        common = np.bincount(parts[found[box] >= 0.5], minlength=1)
+        common[0] = 0
+        if not common.any():
+            return None
+        rows = np.flatnonzero((parts == common.argmax()).any((1, 2)))
         return low + int(rows[0]), low + int(rows[-1]) + 1
 
 
@@ -111,7 +120,7 @@ def opinion_steps(
     if known is None:
         return None
     probability = yield from RecogniserAt(query, models, limits).probability_steps(known)
-    return Opinion(known, probability, float(np.clip((known.overlap - _UNSURE) / (_SURE - _UNSURE), 0, 1)))
+    return Opinion(known, probability, float(np.clip((known.overlap - _UNSURE) / (_SURE - _UNSURE), 0, _MOST_TRUST)))
 
 
 class RecogniserAt:
@@ -128,10 +137,16 @@ class RecogniserAt:
         self._flips = _flips(volume)
 
     def known(self, slices: Mapping[int, np.ndarray]) -> Known | None:
-        """What the (Y, X) masks of some slices of the scan are, all taken together; None when that is unknown."""
-        rows = [z for z, mask in slices.items() if np.asarray(mask).any()]
+        """What the (Y, X) masks of some slices of the scan are, all taken together; None when that is unknown.
+
+        Of more than eight slices eight are asked, spread evenly: enough to name an organ, and no more work or memory
+        for a scan that is labelled from end to end.
+        """
+        rows = sorted(z for z, mask in slices.items() if np.asarray(mask).any())
         if not rows:
             return None
+        if len(rows) > _BATCH:
+            rows = [rows[i] for i in np.linspace(0, len(rows) - 1, _BATCH).round().astype(int)]
         masks = mask_to_frame(np.stack([np.asarray(slices[z]) for z in rows]), self._frame).to(self._models.device)
         logits = self._logits(rows)
         found = [self._closest(g, torch.softmax(logits[:, self._network.channels(g)], 1), masks) for g in self._groups]
@@ -175,7 +190,7 @@ class RecogniserAt:
 
     def _maps_steps(self, group: str) -> Steps[npt.NDArray[np.uint8]]:
         """(Z', K, S, S) probability of every structure of a set in 1 / 255, on every `_step`-th slice."""
-        facts = f"{self._volume.content_hash}|{self._limits}|{self._models.weights_hash}|{group}|{self._flips}"
+        facts = f"{self._volume.content_hash}|{self._limits}|{self._models.weights_hash}|{group}"
         key = hashlib.sha256(facts.encode()).hexdigest()
         kept = self._models.structures.get(key)
         if kept is not None:
@@ -208,8 +223,10 @@ class RecogniserAt:
 
 def _flips(volume: Volume) -> tuple[bool, bool, bool]:
     """Which of z, y and x run against the order the network was trained in: head, back and left of the patient."""
-    directions = volume.affine[:3, :3]
-    return directions[2, 0] < 0, directions[1, 1] > 0, directions[0, 2] > 0
+    directions = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
+    # An axis that runs otherwise, as in sagittal stacks and the heart's short axis, stays as the reader laid it.
+    along = (directions[2, 0], -directions[1, 1], -directions[0, 2])
+    return along[0] < -_ALONG, along[1] < -_ALONG, along[2] < -_ALONG
 
 
 def _between(planes: np.ndarray, places: np.ndarray) -> np.ndarray:

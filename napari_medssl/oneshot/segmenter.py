@@ -194,9 +194,11 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
         if opinion is not None and opinion.agrees_with(found[span.low : span.high], first=span.low):
             run.known[organ.value] = opinion.known
             if run.exact_range is None:  # where the organ begins and ends is known better than from the scans' heights
+                extent = opinion.extent(found)
                 del found
-                found, span = _match(run, stack, supports, stacks, organ, extent=opinion.extent())
-            opinion.blend_into(found, min(1.0, _ACROSS * run.settings.known_share))
+                found, span = _match(run, stack, supports, stacks, organ, extent=extent)
+            share = min(1.0, _ACROSS * run.settings.known_share)
+            opinion.blend_into(found, share, low=span.low, high=span.high)
         del opinion
         run.timed("match", start)
         start = time.perf_counter()
@@ -292,8 +294,10 @@ def _span(
     if run.exact_range is not None:
         return OrganRange(*run.exact_range, "given")
     if extent is not None:
-        return OrganRange(*extent, "recognised")
-    span = organ_range(labelled, support_stack.data, stack.data, support.volume.spacing_mm[0], run.query.spacing_mm[0])
+        span = OrganRange(*extent, "recognised")
+    else:
+        distances = (support.volume.spacing_mm[0], run.query.spacing_mm[0])
+        span = organ_range(labelled, support_stack.data, stack.data, *distances)
     soft = run.slice_range
     if soft is not None and (span.high <= soft[0] or soft[1] <= span.low):
         return OrganRange(*soft, "all")  # the scans were aligned wrongly: the organ may lie anywhere in its range

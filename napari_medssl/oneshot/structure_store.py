@@ -1,4 +1,4 @@
-"""What the recogniser found in scans, kept, so that the next organ of a scan costs nothing."""
+"""What the recogniser found in scans, kept, so that the next organ of a scan costs little."""
 
 from __future__ import annotations
 

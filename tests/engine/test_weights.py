@@ -196,7 +196,10 @@ def test_what_ships_loads_and_its_card_says_what_it_learned_from(name: str, role
     seen = {scan for role in trained for scans in facts.card[role]["data"].values() for scan in scans}
     assert len(seen) > 100
     assert not any(
-        scan.startswith(("chaos", "btcv_ct_00", "btcv_ct_27", "SC-N-03", "hippocampus_219")) for scan in seen
+        scan.startswith(
+            ("chaos", *(f"btcv_ct_{n}" for n in ("00", "01", "03", "27", "28")), "SC-N-03", "hippocampus_219")
+        )
+        for scan in seen
     )
     models = load_models(resolve_weights(name), CPU)
     assert (models.reviser is not None) == ("reviser" in roles)
@@ -212,6 +215,20 @@ def test_the_default_weights_name_what_they_know() -> None:
         "hippocampus": 2,
     }
     assert known.structures["btcv_ct"][5] == "liver"
+    (facts,) = (f for f in list_weights() if f.name == "default")
+    seen = [scan for scans in facts.card["recogniser"]["data"].values() for scan in scans]
+    held_out = (
+        "SC-N-03",
+        "SC-N-06",
+        "SC-N-07",
+        "SC-N-1",
+        "hippocampus_215",
+        "hippocampus_22",
+        "hippocampus_23",
+        "hippocampus_24",
+    )
+    assert len(seen) == 15 + 50 + 100
+    assert not any(scan.startswith(held_out) for scan in seen)
 
 
 def test_the_set_without_labels_segments() -> None:

@@ -11,23 +11,27 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_medssl.oneshot import segmenter
 from napari_medssl.oneshot.segmenter import segment_volume
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.support import Support
 from napari_medssl.progress import finish
-from napari_medssl.volume import Volume
+from napari_medssl.volume import SoftRange, Volume
 
 PLAIN = SegmentSettings(refine="", walker_share=0, known_share=1)
 Scan = tuple[Volume, np.ndarray]
 
 
 class Bright(nn.Module):
-    """Knows the bright organ of the phantoms; `elsewhere` says it lies in the lower half of every slice but one."""
+    """Knows the bright organ of the phantoms; `elsewhere` says it lies low in every slice of a scan,
+    `ghost` that there is also a larger one on its first two slices.
+    """
 
     input_size = 64
 
-    def __init__(self, *, elsewhere: bool = False) -> None:
+    def __init__(self, *, elsewhere: bool = False, ghost: bool = False) -> None:
         super().__init__()
+        self.ghost = ghost
         self.structures = {"made": ("bright organ",)}
         self.elsewhere = elsewhere
 
@@ -39,6 +43,9 @@ class Bright(nn.Module):
         if self.elsewhere and len(slices) > 1:  # only labelled slices are asked for one by one
             organ = torch.zeros_like(organ)
             organ[:, 50:56, 24:40] = 1
+        if self.ghost and len(slices) > 1:  # the first slices of a scan are asked first
+            organ[:2, 4:60, 4:60] = 1
+            self.ghost = False
         return 30 * torch.stack([torch.full_like(organ, 0.5), organ], 1)
 
 
@@ -138,3 +145,42 @@ def test_across_scans_what_is_seen_somewhere_else_than_matched_is_not_believed(
     np.testing.assert_array_equal(result.probability[1], without.probability[1])
     assert result.report["recognised"] == {}
     assert result.report["organ_ranges"] == without.report["organ_ranges"]
+
+
+@pytest.mark.parametrize("limits", [None, SoftRange(5, 10)])
+def test_across_scans_a_larger_ghost_is_not_the_organ(
+    models: Any, two_organs: Callable[..., Scan], limits: SoftRange | None
+) -> None:
+    labelled, truth = two_organs()
+    query, answer = two_organs(shift=3, depth=16, seed=1)
+    models.recogniser = Bright(ghost=True)
+    support = [Support(labelled, only(truth, [7]) * (truth == 1))]
+    result = finish(segment_volume(query, support, models=models, settings=SegmentSettings(), slice_range=limits))
+    span = result.report["organ_ranges"]["1"]
+    rows = slice(span["low"], span["high"])
+    assert span["low"] < span["high"]
+    assert span["origin"] == "recognised"
+    assert rows == (slice(3, 13) if limits is None else slice(5, 10))
+    assert dice((result.labels.data == 1)[rows], (answer == 1)[rows]) > 0.9
+    assert not (result.labels.data[:2] == 1).any()
+
+
+def test_across_scans_nothing_known_is_looked_for_outside_a_range(models: Any, two_organs: Callable[..., Scan]) -> None:
+    """Sure slices are taken from the range alone, though the organ is known to go on beyond it."""
+    labelled, truth = two_organs()
+    query, _ = two_organs(shift=3, depth=16, seed=1)
+    models.recogniser = Bright()
+    seen: list[np.ndarray] = []
+    original = segmenter.polish_steps
+
+    def noted(found: np.ndarray, *rest: Any, **named: Any) -> Any:
+        seen.append(found.copy())
+        return original(found, *rest, **named)
+
+    support = [Support(labelled, only(truth, [4, 7, 9]) * (truth == 1))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segmenter, "polish_steps", noted)
+        finish(segment_volume(query, support, models=models, settings=SegmentSettings(), slice_range=(3, 6)))
+    assert (seen[0][3:6] >= 0.5).any()
+    assert not (seen[0][:3] >= 0.5).any()
+    assert not (seen[0][6:] >= 0.5).any()

@@ -159,13 +159,37 @@ def test_an_opinion_moves_a_map_by_its_share_and_trust() -> None:
     np.testing.assert_allclose(found, 0.2, atol=1e-3)
 
 
-def test_an_opinion_begins_and_ends_with_its_largest_part() -> None:
+def test_an_opinion_begins_and_ends_with_the_part_that_agrees() -> None:
     probability = np.zeros((20, 16, 16), np.float16)
-    probability[3:9, 2:10, 2:10] = 0.7
-    probability[12:20, 12:14, 12:14] = 0.9  # longer, but smaller
-    known = Known("set", (1,), ("bright",), 0.8)
-    assert Opinion(known, probability, 1.0).extent() == (3, 9)
-    assert Opinion(known, probability / 2, 1.0).extent() is None
+    probability[3:9, 2:6, 2:6] = 0.7
+    probability[12:20, 8:14, 8:14] = 0.9  # larger, but somewhere else
+    opinion = Opinion(Known("set", (1,), ("bright",), 0.8), probability, 1.0)
+    found = np.zeros(probability.shape, np.float32)
+    assert opinion.extent(found) is None
+    found[5:14, 3:6, 3:6] = 0.8
+    assert opinion.extent(found) == (3, 9)
+    assert Opinion(opinion.known, probability / 2, 1.0).extent(found) is None
+
+
+def test_a_scan_that_is_labelled_from_end_to_end_is_asked_about_eight_slices() -> None:
+    models = Made()
+    volume = scan(z_mm=0.5)
+    recogniser = at(Volume(np.repeat(volume.data, 5, 0), volume.affine), models)
+    found = recogniser.known({z: block(LEFT, 5) for z in range(12, 48)})
+    assert found is not None
+    assert models.recogniser.asked == 8
+
+
+def test_a_stack_that_is_not_axial_stays_as_it_is() -> None:
+    models = Made(ByBrightness(sided=True))
+    volume = scan()
+    sagittal = np.zeros((4, 4))
+    sagittal[0, 0], sagittal[2, 1], sagittal[1, 2], sagittal[3, 3] = -4, -1, 1, 1
+    sagittal[2, 0], sagittal[1, 1], sagittal[0, 2] = -1e-17, 1e-17, 1e-17
+    assert at(Volume(volume.data, sagittal), models).known({5: block(LEFT, 5)}) is not None
+    plain = Made(ByBrightness(sided=True))
+    at(volume, plain).known({5: block(LEFT, 5)})
+    torch.testing.assert_close(models.recogniser.seen[0], plain.recogniser.seen[0])
 
 
 @pytest.mark.parametrize(

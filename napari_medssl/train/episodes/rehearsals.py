@@ -74,7 +74,7 @@ class Cast:
     @property
     def recogniser(self) -> None:
         """None: the reviser learns to put right what knows no organ."""
-        return
+        return None
 
     @property
     def tracks(self) -> TrackStore:
