@@ -29,21 +29,21 @@ def slice_batch(
     volume: Volume,
     indices: Sequence[int],
     frame: SliceFrame,
-    context: int,
+    context: int | Sequence[int],
     *,
     limits: tuple[float, float],
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Encoder input for some slices.
 
-    indices: slice numbers. context: number of input channels (odd): each slice with its neighbours; beyond the ends
-        the last slice is repeated.
+    indices: slice numbers. context: number of input channels (odd): each slice with its neighbours; or where they lie
+        from the slice, such as (-2, 0, 2). Beyond the ends the last slice is repeated.
     limits: intensities that become 0 and 1 (`intensity.window_limits`).
 
-    Returns (B, context, size, size) float32 in [0, 1] on `device`. Only the slices asked for are converted to float.
+    Returns (B, channels, size, size) float32 in [0, 1] on `device`. Only the slices asked for are converted to float.
     """
-    half = context // 2
-    wanted = [[min(max(z + d, 0), volume.shape[0] - 1) for d in range(-half, half + 1)] for z in indices]
+    offsets = range(-(context // 2), context // 2 + 1) if isinstance(context, int) else context
+    wanted = [[min(max(z + d, 0), volume.shape[0] - 1) for d in offsets] for z in indices]
     unique = sorted({z for row in wanted for z in row})
     unit = torch.from_numpy(to_unit(volume.data[unique], limits)).to(device)
     framed = into_frame(unit, frame)

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import label
+from scipy import ndimage
 from torch import Tensor
 
-from napari_medssl.intensity import to_unit
 from napari_medssl.models.features import SliceFrame
 from napari_medssl.models.recogniser import context_offsets
-from napari_medssl.models.slices import into_frame, make_frame, mask_to_frame, out_of_frame
+from napari_medssl.models.slices import make_frame, mask_to_frame, out_of_frame, slice_batch
 from napari_medssl.oneshot.provider import Carriers
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
@@ -61,19 +60,18 @@ class Opinion:
     def blend_into(self, found: np.ndarray, share: float, *, low: int = 0, high: int | None = None) -> None:
         """Move slices low to high of a (Z, Y, X) map toward the opinion, in place, by `share` of the trust in it."""
         weight = share * self.trust
-        for z in range(
-            low, len(found) if high is None else high
-        ):  # slice by slice: a copy of the map would take as much memory again
+        # Slice by slice: a copy of the map would take as much memory again.
+        for z in range(low, len(found) if high is None else high):
             found[z] += weight * (self.probability[z] - found[z])
 
-    def agrees_with(self, found: np.ndarray, *, first: int) -> bool:
-        """Whether (N, Y, X) probabilities of the slices from `first` on show the organ roughly where the opinion does.
+    def agrees_with(self, found: np.ndarray, *, low: int, high: int) -> bool:
+        """Whether a (Z, Y, X) map shows the organ on slices low to high roughly where the opinion does.
 
         The less sure the organ was recognised in the labelled scan, the more must agree in this one: of livers that
         were recognised with 0.62 those that agreed by 0.43 and more (Dice) were right, and kidneys known with 0.83 and
         more were right wherever the match was not somewhere else altogether (CHAOS, every second scan, and CT).
         """
-        likely, other = found >= 0.5, self.probability[first : first + len(found)] >= 0.5
+        likely, other = (p[low:high] >= 0.5 for p in (found, self.probability))
         overlap = 2 * float((likely & other).sum()) / max(1, int(likely.sum()) + int(other.sum()))
         return overlap >= max(_LEAST_AGREED, _AGREED_AND_KNOWN - self.known.overlap)
 
@@ -83,17 +81,16 @@ class Opinion:
         found: (Z, Y, X) probability. None where the two have nothing in common.
         """
         likely = self.probability >= 0.5
-        axes = [np.flatnonzero(likely.any(others)) for others in ((1, 2), (0, 2), (0, 1))]
-        if not len(axes[0]):
+        box = (ndimage.find_objects(likely.view(np.int8)) or [None])[0]
+        if box is None:
             return None
-        low, box = int(axes[0][0]), tuple(slice(int(a[0]), int(a[-1]) + 1) for a in axes)
-        parts, _ = label(likely[box])
+        parts, _ = ndimage.label(likely[box])
         common = np.bincount(parts[found[box] >= 0.5], minlength=1)
         common[0] = 0
         if not common.any():
             return None
         rows = np.flatnonzero((parts == common.argmax()).any((1, 2)))
-        return low + int(rows[0]), low + int(rows[-1]) + 1
+        return box[0].start + int(rows[0]), box[0].start + int(rows[-1]) + 1
 
 
 @dataclass(frozen=True)
@@ -207,17 +204,12 @@ class RecogniserAt:
 
     def _logits(self, rows: Sequence[int]) -> Tensor:
         """(N, K, S, S) of some slices, in the orientation of the scan's frame."""
-        depth = self._volume.shape[0]
         flip_z, *flip_plane = self._flips
         offsets = [(-o if flip_z else o) for o in context_offsets(self._volume.spacing_mm[0])]
-        wanted = [[min(max(z + o, 0), depth - 1) for o in offsets] for z in rows]
-        needed = sorted({z for row in wanted for z in row})
-        framed = into_frame(torch.from_numpy(to_unit(self._volume.data[needed], self._limits)), self._frame)
-        at = {z: i for i, z in enumerate(needed)}
-        inputs = framed[torch.tensor([[at[z] for z in row] for row in wanted])]
+        inputs = slice_batch(self._volume, rows, self._frame, offsets, limits=self._limits, device=self._models.device)
         axes = [axis for axis, flip in zip((-2, -1), flip_plane, strict=True) if flip]
         with torch.inference_mode():
-            logits: Tensor = self._network(inputs.flip(axes).to(self._models.device)).float().flip(axes)
+            logits: Tensor = self._network(inputs.flip(axes)).float().flip(axes)
         return logits
 
 

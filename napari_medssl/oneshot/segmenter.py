@@ -191,7 +191,7 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
         run.timed("recognition", start)
         start = time.perf_counter()
         found, span = _match(run, stack, supports, stacks, organ)
-        if opinion is not None and opinion.agrees_with(found[span.low : span.high], first=span.low):
+        if opinion is not None and opinion.agrees_with(found, low=span.low, high=span.high):
             run.known[organ.value] = opinion.known
             if run.exact_range is None:  # where the organ begins and ends is known better than from the scans' heights
                 extent = opinion.extent(found)
