@@ -106,6 +106,7 @@ def _segment(args: argparse.Namespace, console: Console, settings: Any) -> None:
     from napari_medssl.io import read
     from napari_medssl.io.formats import format_to_write
     from napari_medssl.oneshot import Support
+    from napari_medssl.oneshot.result import recognised_as
 
     format_to_write(args.out)
     inputs = [p for p in (args.image, args.support_mask, args.support_image, args.truth) if p]
@@ -127,8 +128,7 @@ def _segment(args: argparse.Namespace, console: Console, settings: Any) -> None:
         console.remark(str(warning))
     print_rows(console, done.rows, done.seconds)
     for value, known in done.result.report.get("recognised", {}).items():
-        name, names = done.result.report["organs"][value], ", ".join(known["names"])
-        console.say(f"{name}: recognised as {names} (overlap {known['overlap']:.2f} where it was labelled)")
+        console.say(f"{done.result.report['organs'][value]}: recognised as {recognised_as(known)}")
     console.say(f"\nwritten: {args.out}" + (f", {args.overlay}" if args.overlay else ""))
 
 

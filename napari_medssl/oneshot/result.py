@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,3 +27,8 @@ class Segmentation:
     probability: dict[int, np.ndarray]
     report: dict[str, Any] = field(default_factory=dict)
     strokes: tuple[Stroke, ...] = ()
+
+
+def recognised_as(known: Mapping[str, Any]) -> str:
+    """An entry of `recognised` of a report in words."""
+    return f"{', '.join(known['names'])} (overlap {known['overlap']:.2f} where it was labelled)"

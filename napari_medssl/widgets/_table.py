@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from napari_medssl.labels import Label
+from napari_medssl.oneshot.result import recognised_as
 from napari_medssl.progress import Steps
 from napari_medssl.widgets._results import OrganRow, organ_rows
 from napari_medssl.widgets._work import Job
@@ -69,12 +70,7 @@ class ResultTable(QTableWidget):
 
     def tell_known(self, recognised: Mapping[str, Mapping[str, Any]]) -> None:
         """What the tooltips of names say from the next rows on: `recognised` of a segmentation's report."""
-        self._known = {
-            int(
-                value
-            ): f"Recognised as {', '.join(known['names'])} (overlap {known['overlap']:.2f} where it was labelled)"
-            for value, known in recognised.items()
-        }
+        self._known = {int(value): f"Recognised as {recognised_as(known)}" for value, known in recognised.items()}
 
     def stop(self) -> None:
         """Give up a count under way."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
@@ -14,6 +13,7 @@ from napari_medssl.models.recogniser import build_recogniser
 from napari_medssl.settings import setting
 from napari_medssl.train.episodes.labelled_slices import LabelledSlices
 from napari_medssl.train.method import Method, Recipe, add_method
+from napari_medssl.train.methods.ingredients.options import built_with
 from napari_medssl.train.objectives.structure_labels import StructureLabels
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
 
@@ -42,16 +42,13 @@ class RecognitionSettings:
 def build(settings: RecognitionSettings) -> Recipe:
     """Network, slices and loss. Raises SettingsError for structures or options that cannot be used."""
     structures = _structures(settings.structures)
-    try:
-        options = json.loads(settings.recogniser_options or "{}")
-        network: Any = build_recogniser(
-            settings.recogniser, structures=structures, input_size=settings.size, **options
-        ).train()
-    except (TypeError, ValueError) as error:
-        raise SettingsError(
-            f"recogniser_options {settings.recogniser_options!r} do not fit {settings.recogniser}: {error}; "
-            'write a JSON object such as {"features": [16, 32, 64, 128, 192, 16]}'
-        ) from error
+    network = built_with(
+        lambda name, **own: build_recogniser(name, structures=structures, input_size=settings.size, **own),
+        "recogniser_options",
+        settings.recogniser,
+        settings.recogniser_options,
+        example='{"features": [16, 32, 64, 128, 192, 16]}',
+    ).train()
     objective = StructureLabels(network.to(memory_format=torch.channels_last))
     return Recipe(LabelledSlices(structures), objective, settings.recogniser, role="recogniser")
 

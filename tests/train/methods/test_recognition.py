@@ -58,9 +58,10 @@ def test_structures_that_cannot_be_used_are_explained(text: str) -> None:
         build(replace(TWO, structures=text))
 
 
-def test_options_that_do_not_fit_are_explained() -> None:
+@pytest.mark.parametrize("options", ['{"depth": 3}', '{"input_size": 64}', "{", "[1]"])
+def test_options_that_do_not_fit_are_explained(options: str) -> None:
     with pytest.raises(SettingsError, match="do not fit structure-unet"):
-        build(replace(TWO, recogniser_options='{"depth": 3}'))
+        build(replace(TWO, recogniser_options=options))
 
 
 def test_data_sets_that_are_not_named_are_an_error(tmp_path: Path) -> None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from napari_medssl.errors import SettingsError, WeightsError
+from napari_medssl.errors import WeightsError
 from napari_medssl.models.bundle import Bundle, load_bundle, load_module
 from napari_medssl.models.propagator import build_propagator
 from napari_medssl.train.episodes.rehearsals import Cast
+from napari_medssl.train.methods.ingredients.options import built_with
 
 
 def propagator_from(name: str, options: str, **more: Any) -> Any:
     """The propagator `name` with arguments given as JSON; raises SettingsError when they do not fit it."""
-    try:
-        return build_propagator(name, **json.loads(options or "{}") | more)
-    except (TypeError, ValueError) as error:  # no JSON, no JSON object, or unknown arguments
-        raise SettingsError(
-            f"propagator_options {options!r} do not fit {name}: {error}; "
-            'write a JSON object such as {"crop_size": 96}'
-        ) from error
+    return built_with(build_propagator, "propagator_options", name, options, example='{"crop_size": 96}', **more)
 
 
 def carriers_in(path: Path) -> Bundle:
