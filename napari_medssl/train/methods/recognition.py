@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from napari_medssl.errors import SettingsError
+from napari_medssl.errors import SettingsError, WeightsError
+from napari_medssl.models.bundle import load_bundle, load_module
 from napari_medssl.models.recogniser import build_recogniser
 from napari_medssl.settings import setting
 from napari_medssl.train.episodes.labelled_slices import LabelledSlices
@@ -28,6 +31,7 @@ class RecognitionSettings:
     recogniser: str = setting("structure-unet", "Recogniser by name.")
     recogniser_options: str = setting("{}", 'Its arguments as JSON, such as {"features": [...]}.', advanced=True)
     size: int = setting(192, "Side of the network's input in pixels, a multiple of 16.", ge=32, le=1024)
+    start_from: str = setting("", "Weights file to start from; its recogniser must know the same structures.")
     run: RunSettings = field(
         default_factory=lambda: RunSettings(
             steps=12000,
@@ -40,7 +44,11 @@ class RecognitionSettings:
 
 
 def build(settings: RecognitionSettings) -> Recipe:
-    """Network, slices and loss. Raises SettingsError for structures or options that cannot be used."""
+    """Network, slices and loss.
+
+    Raises SettingsError for structures or options that cannot be used, WeightsError for weights to start from that do
+    not fit them.
+    """
     structures = _structures(settings.structures)
     network = built_with(
         lambda name, **own: build_recogniser(name, structures=structures, input_size=settings.size, **own),
@@ -48,9 +56,25 @@ def build(settings: RecognitionSettings) -> Recipe:
         settings.recogniser,
         settings.recogniser_options,
         example='{"features": [16, 32, 64, 128, 192, 16]}',
-    ).train()
-    objective = StructureLabels(network.to(memory_format=torch.channels_last))
-    return Recipe(LabelledSlices(structures), objective, settings.recogniser, role="recogniser")
+    )
+    facts = _start(network, Path(settings.start_from)) if settings.start_from else {}
+    objective = StructureLabels(network.train().to(memory_format=torch.channels_last))
+    return Recipe(LabelledSlices(structures), objective, settings.recogniser, role="recogniser", facts=facts)
+
+
+def _start(network: Any, path: Path) -> dict[str, Any]:
+    """Give the network the weights of a file; returns what the model card says of it."""
+    bundle = load_bundle(path)
+    config = bundle.modules.get("recogniser", {}).get("config", {})
+    known = {group: tuple(names) for group, names in config.get("structures", {}).items()}
+    # In the same order too: channels are told apart by nothing else.
+    if list(known.items()) != list(network.structures.items()):
+        raise WeightsError(
+            f"{path} {f'knows {json.dumps(known)}' if known else 'holds no recogniser'}; give weights that know the "
+            f"structures of this run in their order, {json.dumps(network.structures)}, or leave start_from empty"
+        )
+    load_module(network, bundle.state("recogniser"), f"recogniser of {path}")
+    return {"starts_from": bundle.sha256}
 
 
 def _structures(text: str) -> Mapping[str, Sequence[str]]:

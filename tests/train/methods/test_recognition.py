@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_medssl.errors import FormatError, SettingsError
-from napari_medssl.models.bundle import load_bundle, load_module
+from napari_medssl.errors import FormatError, SettingsError, WeightsError
+from napari_medssl.models.bundle import load_bundle, load_module, module_bundle, save_bundle
 from napari_medssl.models.recogniser import build_recogniser
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.progress import finish
@@ -74,3 +74,43 @@ def test_data_sets_that_are_not_named_are_an_error(tmp_path: Path) -> None:
                 replace(TWO, run=replace(TWO.run, steps=1)),
             )
         )
+
+
+def weights_of(path: Path, structures: dict[str, list[str]], role: str = "recogniser") -> Path:
+    """A weights file of an untrained recogniser as small as the tests' own."""
+    config = {"structures": structures, "features": [8, 8, 8, 8, 8, 8], "input_size": 32}
+    torch.manual_seed(3)
+    save_bundle(path, module_bundle(role, "structure-unet", build_recogniser("structure-unet", **config), {}))
+    return path
+
+
+def test_a_run_can_start_from_weights_and_says_so(tmp_path: Path) -> None:
+    first = weights_of(tmp_path / "first.safetensors", {"made": ["square", "ring"]})
+    recipe = build(replace(TWO, start_from=str(first)))
+    bundle = load_bundle(first)
+    assert recipe.facts == {"starts_from": bundle.sha256}
+    own = recipe.objective.encoder.state_dict()
+    assert all(torch.equal(own[k], v) for k, v in bundle.state("recogniser").items())
+    assert recipe.objective.encoder.training
+
+
+@pytest.mark.parametrize(
+    ("structures", "role", "said"),
+    [
+        ({"made": ["ring", "square"]}, "recogniser", r'knows \{"made": \["ring", "square"\]\}'),
+        ({"made": ["square", "ring"]}, "encoder", "holds no recogniser"),
+    ],
+)
+def test_weights_that_know_other_structures_are_no_start(
+    tmp_path: Path, structures: dict[str, list[str]], role: str, said: str
+) -> None:
+    first = weights_of(tmp_path / "first.safetensors", structures, role)
+    with pytest.raises(WeightsError, match=said):
+        build(replace(TWO, start_from=str(first)))
+
+
+def test_weights_of_another_width_are_no_start(tmp_path: Path) -> None:
+    first = weights_of(tmp_path / "first.safetensors", {"made": ["square", "ring"]})
+    wide = replace(TWO, start_from=str(first), recogniser_options='{"features": [8, 16, 16, 16, 16, 8]}')
+    with pytest.raises(WeightsError, match="of another shape"):
+        build(wide)
