@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_medssl.errors import FormatError
@@ -18,6 +19,8 @@ from napari_medssl.transforms.appearance import apply_appearance, draw_appearanc
 from napari_medssl.transforms.random_network import apply_random_network
 from napari_medssl.transforms.warp import draw_warp, sample, warp_grid
 
+_STRENGTH = 1.4  # of the appearances
+_NODES = 5  # along an axis of the map that blends two looks
 _ANYWHERE = 0.25  # share of slices that are drawn from the whole scan; the others show a structure
 
 
@@ -27,9 +30,7 @@ class LabelledSlices:
     structures: data set to names, as `models.recogniser.StructureUNet`; scans of other sets are left out, and values
     beyond the names are background. group: the number of the set among `structures`.
 
-    All changes are applied while drawing. A third of the slices keeps its contrast but for a curve, a third passes a
-    random network, a third gets a new appearance in which organs may change their brightness each by itself: CT must
-    serve MR.
+    All changes are applied while drawing, see `changed_contrast`.
     """
 
     def __init__(self, structures: Mapping[str, Sequence[str]]) -> None:
@@ -42,9 +43,9 @@ class LabelledSlices:
             self._built = (scans, self._group(scans))
         groups = self._built[1]
         names = list(self._structures)
-        # A set counts by the number of structures it teaches more than by its number of scans.
+        # A set counts by what it teaches, not by its number of scans: the smallest may have the most structures.
         weights = np.array(
-            [len(self._structures[n]) ** 0.7 * len(g) ** 0.35 for n, g in zip(names, groups, strict=True)]
+            [(1 + len(self._structures[n])) ** 0.5 * bool(g) for n, g in zip(names, groups, strict=True)]
         )
         if not weights.sum():
             raise FormatError(
@@ -94,14 +95,30 @@ class _Labelled:
 
 
 def changed_contrast(slices: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
-    """(C, S, S) slices in [0, 1] with another curve, through a random network, or in which organs look different."""
+    """(C, S, S) slices in [0, 1] as another scanner or sequence might show them; labels (C, S, S).
+
+    A third keeps its contrast but for a curve, a third passes random networks, a third gets new appearances in which
+    organs change their brightness each by itself: CT must serve MR. The changed ones are blends of two looks by a
+    smooth map, so that tissues that are equally bright here need not be so there (the pseudo-correlation maps of
+    Ouyang et al. 2022, arXiv 2111.12525, there between random networks alone).
+    """
     kind = rng.random()
-    if kind > 2 / 3:
-        return apply_appearance(slices, labels, draw_appearance(rng), _generator(rng))
-    curve = float(np.exp(rng.normal(0, 0.3)))
-    slices = apply_random_network(slices, rng) if kind > 1 / 3 else slices**curve
+    if kind < 1 / 3:
+        looks = slices ** float(np.exp(rng.normal(0, 0.3)))
+    elif kind < 2 / 3:
+        looks = _blend([apply_random_network(slices, rng) for _ in range(2)], rng)
+    else:
+        drawn = [draw_appearance(rng, strength=_STRENGTH) for _ in range(2)]
+        looks = _blend([apply_appearance(slices, labels, look, _generator(rng)) for look in drawn], rng)
     noise = torch.randn(slices.shape, generator=_generator(rng))
-    return (slices + float(abs(rng.normal(0, 0.02))) * noise).clamp(0, 1)
+    return (looks + float(abs(rng.normal(0, 0.02))) * noise).clamp(0, 1)
+
+
+def _blend(looks: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
+    """Two (C, S, S) looks of the same slices, one here and the other there."""
+    nodes = torch.tensor(rng.uniform(0, 1, (1, 1, _NODES, _NODES)), dtype=torch.float32)
+    share = F.interpolate(nodes, size=looks[0].shape[-2:], mode="bicubic", align_corners=True)[0].clamp(0, 1)
+    return torch.lerp(looks[0], looks[1], share)
 
 
 def _generator(rng: np.random.Generator) -> torch.Generator:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -82,3 +84,14 @@ def test_contrasts_of_all_three_kinds_are_drawn() -> None:
     alike = [float(torch.corrcoef(torch.stack([slices.flatten(), o.flatten()]))[0, 1]) for o in seen]
     assert max(alike) > 0.95  # only a curve
     assert min(alike) < 0.7  # another contrast
+
+
+def test_a_changed_contrast_is_one_look_here_and_another_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([torch.zeros(5, 64, 64), torch.ones(5, 64, 64)])
+    monkeypatch.setattr(labelled_slices, "apply_random_network", lambda slices, rng: next(looks))
+    drawn = next(r for r in map(np.random.default_rng, range(99)) if 1 / 3 < copy.deepcopy(r).random() < 2 / 3)
+    out = labelled_slices.changed_contrast(torch.rand(5, 64, 64), torch.zeros(5, 64, 64), drawn)
+    smooth = torch.nn.functional.avg_pool2d(out, 8)
+    assert float(smooth.min()) < 0.25
+    assert float(smooth.max()) > 0.75
+    assert float(smooth.diff(dim=-1).abs().max()) < 0.6  # no border between the two
