@@ -1,29 +1,30 @@
-"""Maps of structures are kept until the budget is used up."""
+"""Results are kept until the budget is used up."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from napari_medssl.oneshot.structure_store import StructureStore
+from napari_medssl.bounded_cache import BoundedCache
 
 
 def test_the_least_recently_used_go_first() -> None:
-    store = StructureStore(budget_bytes=250)
+    cache: BoundedCache[npt.NDArray[np.uint8]] = BoundedCache(250)
     for name in "ab":
-        store.put(name, np.zeros(100, np.uint8))
-    assert store.get("a") is not None
-    store.put("c", np.zeros(100, np.uint8))
-    assert store.get("b") is None
-    assert store.get("a") is not None
-    assert store.get("c") is not None
-    assert store.nbytes == 200
+        cache.put(name, np.zeros(100, np.uint8))
+    assert cache.get("a") is not None
+    cache.put("c", np.zeros(100, np.uint8))
+    assert cache.get("b") is None
+    assert cache.get("a") is not None
+    assert cache.get("c") is not None
+    assert cache.nbytes == 200
 
 
 def test_what_is_larger_than_the_budget_is_not_kept_and_drops_nothing() -> None:
-    store = StructureStore(budget_bytes=250)
-    store.put("a", np.zeros(100, np.uint8))
-    store.put("huge", np.zeros(251, np.uint8))
-    assert store.get("huge") is None
-    assert store.get("a") is not None
-    store.clear()
-    assert store.nbytes == 0
+    cache: BoundedCache[npt.NDArray[np.uint8]] = BoundedCache(250)
+    cache.put("a", np.zeros(100, np.uint8))
+    cache.put("huge", np.zeros(251, np.uint8))
+    assert cache.get("huge") is None
+    assert cache.get("a") is not None
+    cache.clear()
+    assert cache.nbytes == 0

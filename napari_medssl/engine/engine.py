@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from napari_medssl.bounded_cache import BoundedCache
 from napari_medssl.dense.files import load_grid, save_grid
 from napari_medssl.dense.grid import FeatureGrid, grid_source
 from napari_medssl.dense.settings import ExtractSettings
@@ -21,7 +22,7 @@ from napari_medssl.engine.checks import Request, check_request, check_volume
 from napari_medssl.engine.device import DevicePolicy, choose_device, describe_device, policy_for
 from napari_medssl.engine.disk_store import DiskStore
 from napari_medssl.engine.encode import EncodeSettings, encode_steps, feature_bytes, input_size, plan_encoding
-from napari_medssl.engine.grid_cache import GridCache, grid_key
+from napari_medssl.engine.grid_key import grid_key
 from napari_medssl.engine.grids import grid_steps
 from napari_medssl.engine.memory import MIB, Estimate, estimate, require
 from napari_medssl.engine.report import complete_report, weights_facts
@@ -30,10 +31,10 @@ from napari_medssl.engine.volume_weights import DEFAULT3D, LoadedEncoder, load_e
 from napari_medssl.engine.weights import LoadedModels, load_models, models_on, resolve_weights
 from napari_medssl.errors import OutOfMemoryError
 from napari_medssl.models.features import FeatureStack
+from napari_medssl.oneshot.provider import STRUCTURES_BYTES, Structures
 from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.oneshot.segmenter import segment_volume
 from napari_medssl.oneshot.settings import SegmentSettings
-from napari_medssl.oneshot.structure_store import StructureStore
 from napari_medssl.oneshot.support import Support
 from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.progress import Steps, T, finish
@@ -85,10 +86,10 @@ class Engine:
         if disk_cache is not None:
             disk = DiskStore(Path(disk_cache).expanduser(), max_bytes=disk_budget_mb * MIB)
         self.cache = FeatureCache(feature_budget_mb * MIB, disk=disk)
-        self.grids = GridCache(grid_budget_mb * MIB)
+        self.grids: BoundedCache[FeatureGrid] = BoundedCache(grid_budget_mb * MIB)
         self._volume_encoder: LoadedEncoder | None = None  # the last one used: held, so that it is not loaded again
         self.tracks = TrackStore()
-        self.structures = StructureStore()
+        self.structures: Structures = BoundedCache(STRUCTURES_BYTES)
         self._turn = Turn()
 
     def features(self, volume: Volume, *, slices: Sequence[int] | None = None) -> FeatureStack:
@@ -356,7 +357,7 @@ class _Job:
         return self._engine.tracks
 
     @property
-    def structures(self) -> StructureStore:
+    def structures(self) -> Structures:
         return self._engine.structures
 
     def features_steps(self, volume: Volume, slices: Sequence[int] | None = None) -> Steps[FeatureStack]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
+from napari_medssl.bounded_cache import BoundedCache
 from napari_medssl.dense.grid import FeatureGrid
 from napari_medssl.models.features import FeatureStack
-from napari_medssl.oneshot.structure_store import StructureStore
 from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.progress import Steps
 from napari_medssl.volume import Volume
+
+Structures: TypeAlias = BoundedCache[npt.NDArray[np.uint8]]
+"""What the recogniser found in scans, kept so that the next organ of a scan costs little."""
+
+STRUCTURES_BYTES = 256 * 2**20
 
 
 class Carriers(Protocol):
@@ -37,7 +44,7 @@ class Carriers(Protocol):
     def tracks(self) -> TrackStore: ...
 
     @property
-    def structures(self) -> StructureStore: ...
+    def structures(self) -> Structures: ...
 
 
 class Models(Carriers, Protocol):

@@ -11,7 +11,6 @@ from napari_medssl.dense.files import load_grid
 from napari_medssl.engine import Engine
 from napari_medssl.engine import volume_weights as chosen
 from napari_medssl.engine.device import DevicePolicy
-from napari_medssl.engine.grid_cache import GridCache
 from napari_medssl.engine.grids import grid_steps
 from napari_medssl.engine.volume_weights import LoadedEncoder, load_encoder
 from napari_medssl.errors import OutOfMemoryError, VolumeError, WeightsError
@@ -142,19 +141,6 @@ def test_a_grid_that_cannot_fit_is_refused_before_any_work(engine, scan, monkeyp
     monkeypatch.setattr("napari_medssl.engine.grids.available_bytes", lambda: 1 << 20)
     with pytest.raises(OutOfMemoryError, match=r"MiB is free.*cell_mm"):
         engine.grid(scan, weights="untrained3d", settings=SMALL)
-
-
-def test_the_cache_is_bounded_in_bytes(engine, scan):
-    grids = [engine.grid(scan, weights="untrained3d", settings=ExtractSettings((3,), mm)) for mm in (2.0, 2.5, 3.0)]
-    cache = GridCache(grids[0].nbytes + grids[1].nbytes)
-    for n, grid in enumerate(grids):
-        cache.put(str(n), grid)
-        assert cache.nbytes <= cache.budget_bytes
-    assert cache.get("0") is None
-    assert cache.get("2") is grids[2]
-    chosen_cache = GridCache(10)
-    chosen_cache.put("0", grids[0])
-    assert chosen_cache.get("0") is None
 
 
 def test_giving_up_frees_the_engine(engine, scan, tmp_path):

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_medssl.bounded_cache import BoundedCache
 from napari_medssl.intensity import window_limits
 from napari_medssl.models.encoder import build_encoder
 from napari_medssl.models.features import FeatureStack
 from napari_medssl.models.slices import make_frame, slice_batch
-from napari_medssl.oneshot.structure_store import StructureStore
+from napari_medssl.oneshot.provider import STRUCTURES_BYTES, Structures
 from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
@@ -41,7 +42,7 @@ class MadeModels:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     weights_hash: str = "made by hand"
     tracks: TrackStore = field(default_factory=TrackStore)
-    structures: StructureStore = field(default_factory=StructureStore)
+    structures: Structures = field(default_factory=lambda: BoundedCache(STRUCTURES_BYTES))
     encoded: list[str] = field(default_factory=list)
 
     def features_steps(self, volume: Volume) -> Steps[FeatureStack]:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_medssl.bounded_cache import BoundedCache
 from napari_medssl.intensity import window_limits
+from napari_medssl.oneshot.provider import STRUCTURES_BYTES, Structures
 from napari_medssl.oneshot.recognition import Known, Opinion, RecogniserAt
-from napari_medssl.oneshot.structure_store import StructureStore
 from napari_medssl.progress import finish
 from napari_medssl.volume import Volume
 
@@ -54,7 +55,7 @@ class Made:
     recogniser: nn.Module = field(default_factory=ByBrightness)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     weights_hash: str = "made by hand"
-    structures: StructureStore = field(default_factory=StructureStore)
+    structures: Structures = field(default_factory=lambda: BoundedCache(STRUCTURES_BYTES))
 
 
 def scan(z_mm: float = 4.0, directions: tuple[float, float, float] = (1, -1, -1)) -> Volume:

@@ -17,12 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from napari_medssl.bounded_cache import BoundedCache
 from napari_medssl.errors import FormatError
 from napari_medssl.io.atomic import replacing
 from napari_medssl.io.folders import make_folder
 from napari_medssl.oneshot.diffusion import diffuse_steps
+from napari_medssl.oneshot.provider import Structures
 from napari_medssl.oneshot.settings import SegmentSettings
-from napari_medssl.oneshot.structure_store import StructureStore
 from napari_medssl.oneshot.tracks import TrackStore
 from napari_medssl.oneshot.within_scan import Walk, within_scan_steps
 from napari_medssl.pretext.scan import Scan
@@ -82,9 +83,9 @@ class Cast:
         return TrackStore()
 
     @property
-    def structures(self) -> StructureStore:
+    def structures(self) -> Structures:
         """A new one every time."""
-        return StructureStore()
+        return BoundedCache(0)
 
     def tensors(self) -> Iterator[Tensor]:
         """All weights."""
