@@ -12,6 +12,8 @@ from napari_medssl.losses.float32 import in_float32
 from napari_medssl.pretext.task import Example
 from napari_medssl.train.objective import Objective
 
+_SMOOTH = 1.0
+
 
 class StructureLabels(Objective):
     """Cross-entropy plus soft Dice among the channels of the data set a slice comes from, averaged over the slices."""
@@ -35,11 +37,14 @@ class StructureLabels(Objective):
 def structure_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """(B, 1 + N, S, S) logits, background first, against (B, S, S) labels 0..N.
 
-    The Dice term is that of each structure over all slices together, smoothed, so that small structures weigh as much
-    as large ones and those that no slice shows hardly count.
+    The Dice term is that of each structure over all slices together, averaged over the structures that any of them
+    shows, so that small ones weigh as much as large ones. Those that none shows are left to the cross-entropy: a
+    smoothed Dice of nothing presses harder on a small structure's few pixels than its own slices pull, and gallbladder,
+    oesophagus and adrenals were never learned with it.
     """
     p = torch.softmax(logits, 1)[:, 1:]
     target = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:].to(p.dtype)
-    overlap, total = (p * target).sum((0, 2, 3)), (p + target).sum((0, 2, 3))
-    dice = 1 - (2 * overlap + 20) / (total + 20)
-    return F.cross_entropy(logits, labels) + dice.mean()
+    overlap, total, area = (x.sum((0, 2, 3)) for x in (p * target, p + target, target))
+    missed = 1 - (2 * overlap + _SMOOTH) / (total + _SMOOTH)
+    shown = (area > 0).to(p.dtype)
+    return F.cross_entropy(logits, labels) + (missed * shown).sum() / shown.sum().clamp(min=1)
