@@ -181,7 +181,7 @@ class _Run:
             "recipe": self.method.name,
             "source": self.method.source,
             **self.recipe.facts,
-            "settings": to_dict(self.settings),
+            "settings": _without_folders(to_dict(self.settings)),
             "normalisation": "intensity window of the scan (0.5th to 99.5th percentile, or the CT window) to [0, 1]",
             "run": {"steps": self.step, "seconds": round(self._seconds(), 1), "processes": self.world, **facts},
             "data": _names_by_data_set([*self.scans, *self.aside]),
@@ -322,6 +322,18 @@ class _Run:
         self.epoch_steps = facts["epoch_steps"]
         self.watch.restore(facts["watch"])
         self.precision.scaler.load_state_dict(facts["scaler"])
+
+
+def _without_folders(settings: Any) -> Any:
+    """The settings with files named without their folders: a card travels, and should not tell where things lay."""
+    if isinstance(settings, dict):
+        return {name: _without_folders(value) for name, value in settings.items()}
+    if isinstance(settings, str) and settings:
+        try:
+            return Path(settings).name if Path(settings).is_file() else settings
+        except (OSError, ValueError):  # too long for a path: JSON, say
+            return settings
+    return settings
 
 
 def _names_by_data_set(scans: Sequence[Scan]) -> dict[str, list[str]]:

@@ -114,3 +114,13 @@ def test_weights_of_another_width_are_no_start(tmp_path: Path) -> None:
     wide = replace(TWO, start_from=str(first), recogniser_options='{"features": [8, 16, 16, 16, 16, 8]}')
     with pytest.raises(WeightsError, match="of another shape"):
         build(wide)
+
+
+def test_the_card_names_the_start_without_its_folder(tmp_path: Path) -> None:
+    first = weights_of(tmp_path / "first.safetensors", {"made": ["square", "ring"]})
+    settings = replace(TWO, start_from=str(first), run=replace(TWO.run, steps=1))
+    weights = finish(train_on([scan(0)], tmp_path / "out", find_method("recognition"), settings))
+    card = load_bundle(weights).card
+    assert card["settings"]["start_from"] == "first.safetensors"
+    assert card["settings"]["structures"] == TWO.structures
+    assert str(tmp_path) not in str(card)
