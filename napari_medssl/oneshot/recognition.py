@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,15 @@ from napari_medssl.oneshot.provider import Carriers
 from napari_medssl.progress import Progress, Steps
 from napari_medssl.volume import Volume
 
-_UNSURE, _SURE = 0.5, 0.9  # overlap on the labelled slices from which the rest is trusted, and trusted fully
-_LEAST = 0.6  # overlap (soft Dice) from which a mask is known
+# Overlap (soft Dice) on the labelled slices from which a mask is known, and from which the rest is trusted, and trusted
+# fully; for large organs and for small ones, whom the same error along the border costs more.
+_LARGE, _SMALL = (0.6, 0.5, 0.9), (0.45, 0.3, 0.75)
+_LARGE_MM, _SMALL_MM = 25.0, 10.0  # their radius
 _GAIN = 0.02  # by which another structure of the same set must raise it, for masks that join several
 _MOST_TRUST = 0.99  # so that at half of the weight it never reaches a threshold of 0.5 alone
 _LEAST_AGREED, _AGREED_AND_KNOWN = 0.2, 1.05  # Dice with another opinion, alone and together with the overlap
+_LOOKS = (1.0, 0.5, 2.0)  # powers of the intensities under which a labelled slice is shown; the first without need
+_NEED = 0.03  # by which another look must raise the overlap
 _STEP_MM = 2.5  # slices closer than this are not all asked
 _ALONG = 0.7  # cosine from which a voxel axis counts as one of the patient's
 _BATCH = 8
@@ -40,26 +44,45 @@ class Known:
     """What a mask was recognised as.
 
     group: the data set that taught it. structures: its label values there. names: likewise. overlap: soft Dice of the
-    structures with the mask on the labelled slices.
+    structures with the mask on the labelled slices. power: of the intensities, under which they are recognised best.
+    radius_mm: of a disc as large as the largest of these masks, or of the structures if they are larger there: a small
+    part of a liver is no small organ.
     """
 
     group: str
     structures: tuple[int, ...]
     names: tuple[str, ...]
     overlap: float
+    power: float = 1.0
+    radius_mm: float = _LARGE_MM
+
+    @property
+    def enough(self) -> bool:
+        """Whether that is recognition at all."""
+        return self.overlap >= float(self._limits[0])
+
+    @property
+    def trust(self) -> float:
+        """How much of the rest of the scan it may decide, in [0, 1)."""
+        _, unsure, sure = self._limits
+        return float(np.clip((self.overlap - unsure) / (sure - unsure), 0, _MOST_TRUST))
+
+    @property
+    def _limits(self) -> npt.NDArray[np.float64]:
+        share = np.clip((_LARGE_MM - self.radius_mm) / (_LARGE_MM - _SMALL_MM), 0, 1)
+        return np.asarray((1 - share) * np.array(_LARGE) + share * np.array(_SMALL), np.float64)
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """Where an organ lies by what the weights know. probability: (Z, Y, X) float16. trust: in [0, 1]."""
+    """Where an organ lies by what the weights know. probability: (Z, Y, X) float16."""
 
     known: Known
     probability: np.ndarray
-    trust: float
 
     def blend_into(self, found: np.ndarray, share: float, *, low: int = 0, high: int | None = None) -> None:
         """Move slices low to high of a (Z, Y, X) map toward the opinion, in place, by `share` of the trust in it."""
-        weight = share * self.trust
+        weight = share * self.known.trust
         # Slice by slice: a copy of the map would take as much memory again.
         for z in range(low, len(found) if high is None else high):
             found[z] += weight * (self.probability[z] - found[z])
@@ -117,7 +140,7 @@ def opinion_steps(
     if known is None:
         return None
     probability = yield from RecogniserAt(query, models, limits).probability_steps(known)
-    return Opinion(known, probability, float(np.clip((known.overlap - _UNSURE) / (_SURE - _UNSURE), 0, _MOST_TRUST)))
+    return Opinion(known, probability)
 
 
 class RecogniserAt:
@@ -131,13 +154,15 @@ class RecogniserAt:
         network: Any = models.recogniser
         self._network = network
         self._frame: SliceFrame = make_frame(volume.shape[1:], volume.spacing_mm[1:], network.input_size)
+        self._pixel_mm = volume.shape[1] * volume.spacing_mm[1] / self._frame.inner[0]
         self._flips = _flips(volume)
 
     def known(self, slices: Mapping[int, np.ndarray]) -> Known | None:
         """What the (Y, X) masks of some slices of the scan are, all taken together; None when that is unknown.
 
         Of more than eight slices eight are asked, spread evenly: enough to name an organ, and no more work or memory
-        for a scan that is labelled from end to end.
+        for a scan that is labelled from end to end. They are shown brighter and darker too: an organ that MR shows
+        darker than any scan of the training did may be recognised when it is lifted.
         """
         rows = sorted(z for z, mask in slices.items() if np.asarray(mask).any())
         if not rows:
@@ -145,14 +170,13 @@ class RecogniserAt:
         if len(rows) > _BATCH:
             rows = [rows[i] for i in np.linspace(0, len(rows) - 1, _BATCH).round().astype(int)]
         masks = mask_to_frame(np.stack([np.asarray(slices[z]) for z in rows]), self._frame).to(self._models.device)
-        logits = self._logits(rows)
-        found = [self._closest(g, torch.softmax(logits[:, self._network.channels(g)], 1), masks) for g in self._groups]
-        best = max(found, key=lambda k: k.overlap)
-        return best if best.overlap >= _LEAST else None
+        found = [self._best_group(rows, masks, power) for power in _LOOKS]
+        best = max(found, key=lambda k: k.overlap - _NEED * (k.power != _LOOKS[0]))
+        return best if best.enough else None
 
     def probability_steps(self, known: Known) -> Steps[np.ndarray]:
         """(Z, Y, X) float16 probability of what is known, in the whole scan. Yields Progress."""
-        maps = yield from self._maps_steps(known.group)
+        maps = yield from self._maps_steps(known.group, known.power)
         chosen = maps[:, [k - 1 for k in known.structures]].sum(1, dtype=np.uint16)
         places = np.minimum(np.arange(self._volume.shape[0]) / self._step, len(chosen) - 1)
         found = np.empty(self._volume.shape, np.float16)
@@ -169,6 +193,11 @@ class RecogniserAt:
     def _step(self) -> int:
         return max(1, round(_STEP_MM / self._volume.spacing_mm[0]))
 
+    def _best_group(self, rows: Sequence[int], masks: Tensor, power: float) -> Known:
+        logits = self._logits(rows, power)
+        found = [self._closest(g, torch.softmax(logits[:, self._network.channels(g)], 1), masks) for g in self._groups]
+        return replace(max(found, key=lambda k: k.overlap), power=power)
+
     def _closest(self, group: str, probability: Tensor, masks: Tensor) -> Known:
         """The structures of one set that together overlap most with the masks; (N, 1 + K, S, S) and (N, S, S)."""
         chosen: list[int] = []
@@ -183,11 +212,15 @@ class RecogniserAt:
             chosen.append(best)
             left.discard(best)
         names = self._network.structures[group]
-        return Known(group, tuple(sorted(chosen)), tuple(names[k - 1] for k in sorted(chosen)), overlap)
+        pixels = torch.maximum(probability[:, chosen].sum((1, 2, 3)), masks.sum((1, 2))).max()
+        radius = round(float(torch.sqrt(pixels / np.pi)) * self._pixel_mm, 1)
+        return Known(
+            group, tuple(sorted(chosen)), tuple(names[k - 1] for k in sorted(chosen)), overlap, radius_mm=radius
+        )
 
-    def _maps_steps(self, group: str) -> Steps[npt.NDArray[np.uint8]]:
+    def _maps_steps(self, group: str, power: float) -> Steps[npt.NDArray[np.uint8]]:
         """(Z', K, S, S) probability of every structure of a set in 1 / 255, on every `_step`-th slice."""
-        facts = f"{self._volume.content_hash}|{self._limits}|{self._models.weights_hash}|{group}"
+        facts = f"{self._volume.content_hash}|{self._limits}|{self._models.weights_hash}|{group}|{power}"
         key = hashlib.sha256(facts.encode()).hexdigest()
         kept = self._models.structures.get(key)
         if kept is not None:
@@ -196,20 +229,20 @@ class RecogniserAt:
         parts = []
         for start in range(0, len(rows), _BATCH):
             yield Progress(start, len(rows), "recognising structures")
-            logits = self._logits(rows[start : start + _BATCH])[:, self._network.channels(group)]
+            logits = self._logits(rows[start : start + _BATCH], power)[:, self._network.channels(group)]
             parts.append((255 * torch.softmax(logits, 1)[:, 1:]).round().to(torch.uint8).cpu().numpy())
         maps = np.concatenate(parts)
         self._models.structures.put(key, maps)
         return maps
 
-    def _logits(self, rows: Sequence[int]) -> Tensor:
-        """(N, K, S, S) of some slices, in the orientation of the scan's frame."""
+    def _logits(self, rows: Sequence[int], power: float) -> Tensor:
+        """(N, K, S, S) of some slices, their intensities raised to `power`, in the orientation of the scan's frame."""
         flip_z, *flip_plane = self._flips
         offsets = [(-o if flip_z else o) for o in context_offsets(self._volume.spacing_mm[0])]
         inputs = slice_batch(self._volume, rows, self._frame, offsets, limits=self._limits, device=self._models.device)
         axes = [axis for axis, flip in zip((-2, -1), flip_plane, strict=True) if flip]
         with torch.inference_mode():
-            logits: Tensor = self._network(inputs.flip(axes)).float().flip(axes)
+            logits: Tensor = self._network(inputs.pow(power).flip(axes)).float().flip(axes)
         return logits
 
 

@@ -35,7 +35,7 @@ class SegmentSettings:
     )
     revisions: int = setting(2, "times the reviser goes over the answer again, where the weights hold one", ge=0, le=5)
     known_share: float = setting(
-        0.5,
+        0.6,
         "weight of what the weights know of an organ that they recognise on the labelled slices; 0: none",
         ge=0,
         le=1,

@@ -58,7 +58,7 @@ def test_it_says_what_the_weights_recognised(files, tmp_path, capsys, monkeypatc
     def seen(query, examples, models, limits):
         yield from ()
         known = Known("set", (1, 2), ("first part", "second part"), 0.873)
-        return Opinion(known, np.zeros(query.shape, np.float16), 0.9) if len(examples[0].slices) == 1 else None
+        return Opinion(known, np.zeros(query.shape, np.float16)) if len(examples[0].slices) == 1 else None
 
     monkeypatch.setattr(within_scan, "opinion_steps", seen)
     assert segment(files, tmp_path / "a.nii.gz", "--weights", "default") == 0
