@@ -19,6 +19,7 @@ from napari_medssl.volume import Volume
 
 Maps = dict[int, np.ndarray]
 _TRUSTED_MM2 = 700.0  # labelled area at which the random walker has half of its weight
+_EDGE = 0.375  # what the averaged opinions must reach; 0.3 to 0.4 were best on four held-out sets
 _FINE_MM, _COARSE_MM = 3.0, 6.0  # steps through which the propagator carries alone, and the reviser alone
 
 
@@ -42,7 +43,8 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     """Organ to (Z, Y, X) float16 probability on all slices walkers reached, also on the way into the range.
 
     Carried, checked by a random walker, moved toward what the weights know of the organ where they recognise it,
-    revised where they hold a reviser, and through coarse steps rid of what does not find back to the labelled slice.
+    revised where they hold a reviser, widened, and through coarse steps rid of what does not find back to the labelled
+    slice.
     Raises SettingsError when the weights hold no propagator.
     """
     maps = yield from first_walk_steps(walk, anchors)
@@ -54,6 +56,8 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
             for organ, found in revised.items():
                 maps[organ] += found
                 maps[organ] /= 2
+    for found in maps.values():
+        _widen(found)
     if walk.settings.return_share and _coarseness(walk) == 1:
         yield from take_out_strangers_steps(
             maps,
@@ -124,6 +128,17 @@ def _third_opinion(walk: Walk, maps: Maps, anchors: Anchors) -> Steps[None]:
         for z, mask in slices.items():
             maps[organ][z] = mask
         del opinion  # a map less while the next organ is looked for
+
+
+def _widen(found: np.ndarray) -> None:
+    """Lay the edge at 0.5 where it was at `_EDGE`, in place: the odds of all voxels rise alike.
+
+    Opinions that disagree are averaged, and what one of them alone has is lost. Dice is largest where a voxel is taken
+    from half of the Dice that can be reached, not from 0.5 (Lipton et al. 2014, arXiv 1402.1892, for F1).
+    """
+    for z in np.flatnonzero(found.any((1, 2))):
+        inside = (1 - _EDGE) * found[z].astype(np.float32)
+        found[z] = inside / (inside + _EDGE * (1 - found[z]))
 
 
 def first_walk_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
