@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from napari_medssl.bounded_cache import BoundedCache
 from napari_medssl.intensity import window_limits
+from napari_medssl.models.slices import make_frame
 from napari_medssl.oneshot.provider import STRUCTURES_BYTES, Structures
-from napari_medssl.oneshot.recognition import Known, Opinion, RecogniserAt
+from napari_medssl.oneshot.recognition import Example, Known, OnScan, Opinion, RecogniserAt, opinion_steps
 from napari_medssl.progress import finish
 from napari_medssl.volume import Volume
 
@@ -171,6 +172,56 @@ def test_an_opinion_moves_a_map_by_its_share_and_trust() -> None:
     found = np.zeros((2, 3, 3), np.float16)
     opinion.blend_into(found, 0.4)
     np.testing.assert_allclose(found, 0.2, atol=1e-3)
+
+
+def test_another_structure_is_taken_out_however_little_is_trusted_of_the_rest() -> None:
+    known = Known("set", (1,), ("bright",), 0.5, others=(2,))  # no trust at all
+    frame = make_frame((64, 64), (1.0, 1.0), 64)
+    maps = np.zeros((2, 64, 64), np.uint8)
+    maps[1, :32] = 255
+    opinion = Opinion(known, np.zeros((3, 64, 64), np.float16), OnScan(maps, np.array([0, 0.5, 1]), frame))
+    found = np.full((3, 64, 64), 0.8, np.float16)
+    opinion.blend_into(found, 0.6, low=1)
+    np.testing.assert_allclose(found[:, 10, 10], [0.8, 0.4, 0], atol=2e-3)
+    np.testing.assert_allclose(found[:, 50, 10], 0.8, atol=2e-3)
+
+
+def test_structures_that_have_a_part_in_a_mask_are_no_others() -> None:
+    left, right = block(LEFT, 5), block(RIGHT, 5)
+    for mask, others in ((left, (2,)), (left | right, ())):
+        found = at(scan()).known({5: mask})
+        assert found is not None
+        assert found.others == others
+    fifth = right.copy()
+    fifth[25:] = False  # too little for the mask to be both
+    found = at(scan()).known({5: left | fifth})
+    assert found is not None
+    assert (found.structures, found.others) == ((1,), ())
+
+
+def test_another_structure_must_be_seen_under_all_looks() -> None:
+    volume = scan()
+    volume.data[:, 50:60, 36:58] = (
+        63.5  # grey as it is, brighter and darker; the block above only as it is and brighter
+    )
+    recogniser = at(volume)
+    found = recogniser.known({5: block(LEFT, 5)})
+    assert found is not None
+    seen = finish(recogniser.others_steps(found)).at(0, SHAPE[0])
+    np.testing.assert_allclose(seen, volume.data == 63.5, atol=1e-3)
+
+
+def test_others_are_only_asked_for_where_the_organ_itself_is_not_trusted_fully() -> None:
+    volume = scan()
+    spread = block(LEFT, 5)
+    spread[45:63, 6:36] = True  # the bright block has half of the mask
+    for mask, asked in ((block(LEFT, 5), False), (spread, True)):
+        models = Made()
+        example = Example(volume, window_limits(volume), {5: mask})
+        opinion = finish(opinion_steps(volume, [example], models, window_limits(volume)))  # type: ignore[arg-type]
+        assert opinion is not None
+        assert (opinion.elsewhere is not None) == asked
+        assert models.recogniser.asked == LOOKS + SHAPE[0] * (LOOKS if asked else 1)
 
 
 def test_small_organs_need_less_overlap_than_large_ones() -> None:
