@@ -20,6 +20,8 @@ from napari_medssl.train.methods.ingredients.options import built_with
 from napari_medssl.train.objectives.structure_labels import StructureLabels
 from napari_medssl.train.run_settings import OptimSettings, RunSettings
 
+_HALVED = 16  # the network halves its input four times
+
 
 @dataclass(frozen=True)
 class RecognitionSettings:
@@ -46,9 +48,12 @@ class RecognitionSettings:
 def build(settings: RecognitionSettings) -> Recipe:
     """Network, slices and loss.
 
-    Raises SettingsError for structures or options that cannot be used, WeightsError for weights to start from that do
-    not fit them.
+    Raises SettingsError for structures, a size or options that cannot be used, WeightsError for weights to start from
+    that do not fit them.
     """
+    if settings.size % _HALVED:
+        near = _HALVED * max(2, round(settings.size / _HALVED))
+        raise SettingsError(f"size {settings.size} is no multiple of {_HALVED}, which the network needs; set {near}")
     structures = _structures(settings.structures)
     network = built_with(
         lambda name, **own: build_recogniser(name, structures=structures, input_size=settings.size, **own),

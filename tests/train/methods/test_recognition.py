@@ -64,6 +64,11 @@ def test_options_that_do_not_fit_are_explained(options: str) -> None:
         build(replace(TWO, recogniser_options=options))
 
 
+def test_a_size_that_cannot_be_halved_four_times_is_refused_with_one_that_can() -> None:
+    with pytest.raises(SettingsError, match="size 200 is no multiple of 16, .* set 192"):
+        build(replace(TWO, size=200))
+
+
 def test_data_sets_that_are_not_named_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no labelled scan belongs to made"):
         finish(
