@@ -97,13 +97,13 @@ class _Labelled:
 def changed_contrast(slices: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
     """(C, S, S) slices in [0, 1] as another scanner or sequence might show them; labels (C, S, S).
 
-    A third keeps its contrast but for a curve, a third passes random networks, a third gets new appearances in which
-    organs change their brightness each by itself: CT must serve MR. The changed ones are blends of two looks by a
+    A sixth keeps its contrast but for a curve, half pass random networks, a third gets new appearances in which organs
+    change their brightness each by itself: CT must serve MR. The changed ones are blends of two looks by a
     smooth map, so that tissues that are equally bright here need not be so there (the pseudo-correlation maps of
     Ouyang et al. 2022, arXiv 2111.12525, there between random networks alone).
     """
     kind = rng.random()
-    if kind < 1 / 3:
+    if kind < 1 / 6:
         looks = slices ** float(np.exp(rng.normal(0, 0.3)))
     elif kind < 2 / 3:
         looks = _blend([apply_random_network(slices, rng) for _ in range(2)], rng)
