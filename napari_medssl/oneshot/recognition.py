@@ -99,7 +99,7 @@ class Opinion:
         # Slice by slice: a copy of the map would take as much memory again.
         for z in range(low, len(found) if high is None else high):
             found[z] += weight * (self.probability[z] - found[z])
-            if self.elsewhere is not None:
+            if self.elsewhere is not None and found[z].any():
                 found[z] *= 1 - self.elsewhere.at(z, z + 1)[0]
 
     def agrees_with(self, found: np.ndarray, *, low: int, high: int) -> bool:
