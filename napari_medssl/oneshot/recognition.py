@@ -224,13 +224,11 @@ class RecogniserAt:
         Of all looks: a network that sees a kidney in a liver which is darker than any it learned from does so in one
         of them and not in the next.
         """
-        least: npt.NDArray[Any] | None = None
+        seen = []
         for power in _LOOKS:
             maps = yield from self._maps_steps(known.group, power)
-            others = maps[:, [k - 1 for k in known.others]].max(1)
-            least = others if least is None else np.minimum(least, others)
-        assert least is not None
-        return self._on_scan(least)
+            seen.append(maps[:, [k - 1 for k in known.others]].max(1))
+        return self._on_scan(np.minimum.reduce(seen))
 
     def _on_scan(self, maps: npt.NDArray[Any]) -> OnScan:
         places = np.minimum(np.arange(self._volume.shape[0]) / self._step, len(maps) - 1)
