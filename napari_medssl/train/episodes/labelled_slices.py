@@ -17,6 +17,7 @@ from napari_medssl.pretext.task import Example
 from napari_medssl.train.episodes.organs import organ_areas, organ_extents
 from napari_medssl.transforms.appearance import apply_appearance, draw_appearance
 from napari_medssl.transforms.random_network import apply_random_network
+from napari_medssl.transforms.sequence_look import apply_sequence_look, has_relaxation_times
 from napari_medssl.transforms.warp import draw_warp, sample, warp_grid
 
 _STRENGTH = 1.4  # of the appearances
@@ -56,7 +57,7 @@ class LabelledSlices:
         slices, labels = scan.stack(rng)
         grid = warp_grid(draw_warp(rng, rotation_deg=12, scale=0.25, shift=0.1), slices.shape[-1])
         labels = sample(labels.float(), grid, nearest=True).round()
-        slices = changed_contrast(sample(slices, grid), labels, rng)
+        slices = changed_contrast(sample(slices, grid), labels, rng, self._structures[names[group]])
         own = labels[len(labels) // 2].to(torch.uint8)
         return {"slices": slices, "labels": own, "group": torch.tensor(group)}
 
@@ -94,18 +95,24 @@ class _Labelled:
         )
 
 
-def changed_contrast(slices: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
-    """(C, S, S) slices in [0, 1] as another scanner or sequence might show them; labels (C, S, S).
+def changed_contrast(
+    slices: Tensor, labels: Tensor, rng: np.random.Generator, structures: Sequence[str] = ()
+) -> Tensor:
+    """(C, S, S) slices in [0, 1] as another scanner or sequence might show them.
 
-    A sixth keeps its contrast but for a curve, half pass random networks, a third gets new appearances in which organs
-    change their brightness each by itself: CT must serve MR. The changed ones are blends of two looks by a
+    labels: (C, S, S), value k is structures[k - 1].
+    A sixth keeps its contrast but for a curve, a third is what an MR sequence might show where relaxation times of some
+    structures are known, a third passes random networks (half where none is known), and the rest gets new appearances
+    in which organs change their brightness each by itself: CT must serve MR. The last two are blends of two looks by a
     smooth map, so that tissues that are equally bright here need not be so there (the pseudo-correlation maps of
     Ouyang et al. 2022, arXiv 2111.12525, there between random networks alone).
     """
     kind = rng.random()
     if kind < 1 / 6:
         looks = slices ** float(np.exp(rng.normal(0, 0.3)))
-    elif kind < 2 / 3:
+    elif kind < 1 / 2 and has_relaxation_times(structures):
+        looks = apply_sequence_look(slices, labels, structures, rng) ** float(np.exp(rng.normal(0, 0.2)))
+    elif kind < (5 / 6 if has_relaxation_times(structures) else 2 / 3):
         looks = _blend([apply_random_network(slices, rng) for _ in range(2)], rng)
     else:
         drawn = [draw_appearance(rng, strength=_STRENGTH) for _ in range(2)]

@@ -39,7 +39,7 @@ def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices are neither moved nor changed."""
     still = Warp(torch.tensor([[1.0, 0, 0], [0, 1, 0]]), torch.zeros(1, 2, 6, 6))
     monkeypatch.setattr(labelled_slices, "draw_warp", lambda rng, **kwargs: still)
-    monkeypatch.setattr(labelled_slices, "changed_contrast", lambda slices, labels, rng: slices)
+    monkeypatch.setattr(labelled_slices, "changed_contrast", lambda slices, *rest: slices)
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -75,7 +75,7 @@ def test_without_a_scan_of_the_named_sets_it_says_which_they_are(scans: list[Sca
         draws(scans, 1)
 
 
-def test_contrasts_of_all_three_kinds_are_drawn() -> None:
+def test_contrasts_of_all_kinds_are_drawn() -> None:
     slices, labels = torch.rand(5, 32, 32), torch.zeros(5, 32, 32)
     seen = [labelled_slices.changed_contrast(slices, labels, np.random.default_rng(n)) for n in range(12)]
     for out in seen:
@@ -84,6 +84,22 @@ def test_contrasts_of_all_three_kinds_are_drawn() -> None:
     alike = [float(torch.corrcoef(torch.stack([slices.flatten(), o.flatten()]))[0, 1]) for o in seen]
     assert max(alike) > 0.95  # only a curve
     assert min(alike) < 0.7  # another contrast
+
+
+def test_organs_with_relaxation_times_are_shown_as_a_sequence_might(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def look(slices: torch.Tensor, labels: torch.Tensor, names: list[str], rng: object) -> torch.Tensor:
+        seen.append(names)
+        return torch.zeros_like(slices)
+
+    monkeypatch.setattr(labelled_slices, "apply_sequence_look", look)
+    slices, labels = torch.rand(5, 16, 16), torch.zeros(5, 16, 16)
+    for names in (["spleen", "liver"], ["cavity"]):
+        for n in range(60):
+            labelled_slices.changed_contrast(slices, labels, np.random.default_rng(n), names)
+    assert {tuple(names) for names in seen} == {("spleen", "liver")}
+    assert 10 < len(seen) < 30  # a third
 
 
 def test_a_changed_contrast_is_one_look_here_and_another_there(monkeypatch: pytest.MonkeyPatch) -> None:
