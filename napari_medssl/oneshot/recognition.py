@@ -1,7 +1,7 @@
-"""Organs that the weights know: which of their structures a labelled mask is, and where that lies in a scan.
+"""Structures that the weights know: which of them a labelled mask is, and where they lie in a scan.
 
 The labelled slices decide. A mask that none of the structures covers well, such as a lesion, a part of an organ or an
-organ that was never seen, is not known, and nothing is added. Ours; the networks that carry masks know no organ.
+organ that was never seen, is not known. Ours.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from napari_medssl.models.features import SliceFrame
@@ -33,8 +32,7 @@ _LARGE_MM, _SMALL_MM = 25.0, 10.0  # their radius
 # 0.84).
 _GAIN = 0.1
 _HELD = 0.1  # share of a mask from which a structure has a part in it
-_MOST_TRUST = 0.99  # nothing is certain but what a user painted
-_LEAST_AGREED, _AGREED_AND_KNOWN = 0.2, 1.05  # Dice with another opinion, alone and together with the overlap
+MOST_TRUST = 0.99  # nothing is certain but what a user painted
 _LOOKS = (1.0, 0.5, 2.0)  # powers of the intensities under which a labelled slice is shown; the first without need
 _NEED = 0.03  # by which another look must raise the overlap
 _STEP_MM = 2.5  # slices closer than this are not all asked
@@ -49,8 +47,9 @@ class Known:
 
     group: the data set that taught it. structures: its label values there. names: likewise. overlap: soft Dice of the
     structures with the mask on the labelled slices. power: of the intensities, under which they are recognised best.
-    radius_mm: of a disc as large as the largest of these masks, or of the structures if they are larger there: a small
-    part of a liver is no small organ. others: label values of structures of the set that have no part in the masks.
+    radius_mm: of a disc as large as the largest of
+    these masks, or of the structures if they are larger there: a small part of a liver is no small organ. others: label
+    values of structures of the set that have no part in the masks.
     """
 
     group: str
@@ -70,7 +69,7 @@ class Known:
     def trust(self) -> float:
         """How much of the rest of the scan it may decide, in [0, 1)."""
         _, unsure, sure = self._limits
-        return float(np.clip((self.overlap - unsure) / (sure - unsure), 0, _MOST_TRUST))
+        return float(np.clip((self.overlap - unsure) / (sure - unsure), 0, MOST_TRUST))
 
     @property
     def _limits(self) -> npt.NDArray[np.float64]:
@@ -79,93 +78,10 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """Where an organ lies by what the weights know.
-
-    probability: (Z, Y, X) float16. elsewhere: where another structure lies in its place; None where that adds nothing.
-    """
-
-    known: Known
-    probability: np.ndarray
-    elsewhere: OnScan | None = None
-
-    def blend_into(self, found: np.ndarray, share: float, *, low: int = 0, high: int | None = None) -> None:
-        """Move slices low to high of a (Z, Y, X) map toward the opinion, in place, by `share` of the trust in it.
-
-        What is known to be another structure is taken out as far as that is sure, however little is trusted of the
-        rest: a kidney beside a spleen may be known better than the spleen.
-        """
-        weight = share * self.known.trust
-        # Slice by slice: a copy of the map would take as much memory again.
-        for z in range(low, len(found) if high is None else high):
-            found[z] += weight * (self.probability[z] - found[z])
-            if self.elsewhere is not None and found[z].any():
-                found[z] *= 1 - self.elsewhere.at(z, z + 1)[0]
-
-    def agrees_with(self, found: np.ndarray, *, low: int, high: int) -> bool:
-        """Whether a (Z, Y, X) map shows the organ on slices low to high roughly where the opinion does.
-
-        The less sure the organ was recognised in the labelled scan, the more must agree in this one: of livers that
-        were recognised with 0.62 those that agreed by 0.43 and more (Dice) were right, and kidneys known with 0.83 and
-        more were right wherever the match was not somewhere else altogether (CHAOS, every second scan, and CT).
-        """
-        likely, other = (p[low:high] >= 0.5 for p in (found, self.probability))
-        overlap = 2 * float((likely & other).sum()) / max(1, int(likely.sum()) + int(other.sum()))
-        return overlap >= max(_LEAST_AGREED, _AGREED_AND_KNOWN - self.known.overlap)
-
-    def extent(self, found: np.ndarray) -> tuple[int, int] | None:
-        """The half-open range of slices of that connected part of the opinion which most of `found` lies in.
-
-        found: (Z, Y, X) probability. None where the two have nothing in common.
-        """
-        likely = self.probability >= 0.5
-        box = (ndimage.find_objects(likely.view(np.int8)) or [None])[0]
-        if box is None:
-            return None
-        parts, _ = ndimage.label(likely[box])
-        common = np.bincount(parts[found[box] >= 0.5], minlength=1)
-        common[0] = 0
-        if not common.any():
-            return None
-        rows = np.flatnonzero((parts == common.argmax()).any((1, 2)))
-        return box[0].start + int(rows[0]), box[0].start + int(rows[-1]) + 1
-
-
-@dataclass(frozen=True)
-class Example:
-    """Labelled slices of an organ: the scan they lie in, its intensity window, and slice number to (Y, X) mask."""
-
-    volume: Volume
-    limits: tuple[float, float]
-    slices: Mapping[int, np.ndarray]
-
-
-def opinion_steps(
-    query: Volume, examples: Sequence[Example], models: Carriers, limits: tuple[float, float]
-) -> Steps[Opinion | None]:
-    """Where the organ of the examples lies in `query`; None when none of them is recognised. Yields Progress.
-
-    The examples may lie in the query or in other scans; the one that is recognised best decides. limits: the query's
-    intensity window. Without a recogniser among the models nothing is known.
-    """
-    if models.recogniser is None:
-        return None
-    found = [RecogniserAt(e.volume, models, e.limits).known(e.slices) for e in examples]
-    known = max((k for k in found if k is not None), key=lambda k: k.overlap, default=None)
-    if known is None:
-        return None
-    at = RecogniserAt(query, models, limits)
-    probability = yield from at.probability_steps(known)
-    # Where it is trusted fully, the others are in it already: the structures of a set exclude each other.
-    others = (yield from at.others_steps(known)) if known.others and known.trust < _MOST_TRUST else None
-    return Opinion(known, probability, others)
-
-
-@dataclass(frozen=True)
 class OnScan:
     """A map that is kept small, on some slices and in the network's frame, and laid on the scan where it is needed.
 
-    maps: (Z', S, S) in 1 / 255. places: (Z,) where among them each slice of the scan lies.
+    maps: (Z', S, S) in 1 / 255. places: (Z,) where among them each slice of the scan lies; they need not reach all.
     """
 
     maps: npt.NDArray[Any]
@@ -211,28 +127,35 @@ class RecogniserAt:
 
     def probability_steps(self, known: Known) -> Steps[np.ndarray]:
         """(Z, Y, X) float16 probability of what is known, in the whole scan. Yields Progress."""
-        maps = yield from self._maps_steps(known.group, known.power)
-        chosen = self._on_scan(maps[:, [k - 1 for k in known.structures]].sum(1, dtype=np.uint16))
+        maps = yield from self._maps_steps(known.group, known.power, 0, self._volume.shape[0])
+        joined = maps[:, [k - 1 for k in known.structures]].sum(1, dtype=np.uint16)
+        chosen = self._on_scan(joined)
         found = np.empty(self._volume.shape, np.float16)
         for start in range(0, len(found), _CHUNK):
             found[start : start + _CHUNK] = chosen.at(start, start + _CHUNK)
         return found
 
-    def others_steps(self, known: Known) -> Steps[OnScan]:
-        """Where one of the other structures lies, the least probability of all looks. Yields Progress.
+    def others_steps(self, known: Known, low: int, high: int) -> Steps[OnScan]:
+        """Where one of the other structures lies on slices low to high, the least probability of all looks.
 
         Of all looks: a network that sees a kidney in a liver which is darker than any it learned from does so in one
-        of them and not in the next.
+        of them and not in the next. Yields Progress.
         """
         seen = []
         for power in _LOOKS:
-            maps = yield from self._maps_steps(known.group, power)
+            maps = yield from self._maps_steps(known.group, power, low, high)
             seen.append(maps[:, [k - 1 for k in known.others]].max(1))
-        return self._on_scan(np.minimum.reduce(seen))
+        return self._on_scan(np.minimum.reduce(seen), low)
 
-    def _on_scan(self, maps: npt.NDArray[Any]) -> OnScan:
-        places = np.minimum(np.arange(self._volume.shape[0]) / self._step, len(maps) - 1)
-        return OnScan(maps, places, self._frame)
+    def _on_scan(self, maps: npt.NDArray[Any], low: int = 0) -> OnScan:
+        """Maps that `_maps_steps` gives from slice `low` on."""
+        places = np.arange(self._volume.shape[0]) / self._step - self._batches(low, low + 1).start * _BATCH
+        return OnScan(maps, np.clip(places, 0, len(maps) - 1), self._frame)
+
+    def _batches(self, low: int, high: int) -> range:
+        """Which batches of asked slices hold all that slices low to high lie between."""
+        last = min(-(-(high - 1) // self._step), (self._volume.shape[0] - 1) // self._step)
+        return range(low // self._step // _BATCH, last // _BATCH + 1)
 
     @property
     def _groups(self) -> Sequence[str]:
@@ -249,21 +172,11 @@ class RecogniserAt:
 
     def _closest(self, group: str, probability: Tensor, masks: Tensor) -> Known:
         """The structures of one set that together overlap most with the masks; (N, 1 + K, S, S) and (N, S, S)."""
-        chosen: list[int] = []
-        overlap = 0.0
-        left = set(range(1, probability.shape[1]))
-        while left:
-            scores = {k: _soft_dice(probability[:, [*chosen, k]].sum(1), masks) for k in left}
-            best = max(scores, key=lambda k: scores[k])
-            if scores[best] < overlap + (_GAIN if chosen else 0):
-                break
-            overlap = scores[best]
-            chosen.append(best)
-            left.discard(best)
+        chosen, overlap = _joined(probability, masks)
+        joined = probability[:, chosen].sum(1)
         names = self._network.structures[group]
-        pixels = torch.maximum(probability[:, chosen].sum((1, 2, 3)), masks.sum((1, 2))).max()
+        pixels = torch.maximum(joined.sum((1, 2)), masks.sum((1, 2))).max()
         held = (probability * masks[:, None]).sum((0, 2, 3)) / masks.sum().clamp(min=1e-6)
-        chosen.sort()
         return Known(
             group,
             tuple(chosen),
@@ -273,22 +186,26 @@ class RecogniserAt:
             others=tuple(k for k in range(1, len(held)) if k not in chosen and held[k] < _HELD),
         )
 
-    def _maps_steps(self, group: str, power: float) -> Steps[npt.NDArray[np.uint8]]:
-        """(Z', K, S, S) probability of every structure of a set in 1 / 255, on every `_step`-th slice."""
+    def _maps_steps(self, group: str, power: float, low: int, high: int) -> Steps[npt.NDArray[np.uint8]]:
+        """(Z', K, S, S) probability of every structure of a set in 1 / 255, on every `_step`-th slice.
+
+        In whole batches, of which each is kept: the next organ may be looked for on other slices. Yields Progress.
+        """
         facts = f"{self._volume.content_hash}|{self._limits}|{self._models.weights_hash}|{group}|{power}"
-        key = hashlib.sha256(facts.encode()).hexdigest()
-        kept = self._models.structures.get(key)
-        if kept is not None:
-            return kept
         rows = list(range(0, self._volume.shape[0], self._step))
+        batches = self._batches(low, high)
         parts = []
-        for start in range(0, len(rows), _BATCH):
-            yield Progress(start, len(rows), "recognising structures")
-            logits = self._logits(rows[start : start + _BATCH], power)[:, self._network.channels(group)]
-            parts.append((255 * torch.softmax(logits, 1)[:, 1:]).round().to(torch.uint8).cpu().numpy())
-        maps = np.concatenate(parts)
-        self._models.structures.put(key, maps)
-        return maps
+        for number in batches:
+            key = hashlib.sha256(f"{facts}|{number}".encode()).hexdigest()
+            maps = self._models.structures.get(key)
+            if maps is None:
+                yield Progress(number - batches.start, len(batches), "recognising structures")
+                asked = rows[number * _BATCH : (number + 1) * _BATCH]
+                logits = self._logits(asked, power)[:, self._network.channels(group)]
+                maps = (255 * torch.softmax(logits, 1)[:, 1:]).round().to(torch.uint8).cpu().numpy()
+                self._models.structures.put(key, maps)
+            parts.append(maps)
+        return np.concatenate(parts)
 
     def _logits(self, rows: Sequence[int], power: float) -> Tensor:
         """(N, K, S, S) of some slices, their intensities raised to `power`, in the orientation of the scan's frame."""
@@ -315,6 +232,22 @@ def _between(planes: np.ndarray, places: np.ndarray) -> np.ndarray:
     share = (places - low).astype(np.float32)[:, None, None]
     high = np.minimum(low + 1, len(planes) - 1)
     return np.asarray((1 - share) * planes[low] + share * planes[high], np.float32)
+
+
+def _joined(probability: Tensor, masks: Tensor) -> tuple[list[int], float]:
+    """Which of the channels 1 to K together overlap most with the masks, in order, and by how much."""
+    chosen: list[int] = []
+    overlap = 0.0
+    left = set(range(1, probability.shape[1]))
+    while left:
+        scores = {k: _soft_dice(probability[:, [*chosen, k]].sum(1), masks) for k in left}
+        best = max(scores, key=lambda k: scores[k])
+        if scores[best] < overlap + (_GAIN if chosen else 0):
+            break
+        overlap = scores[best]
+        chosen.append(best)
+        left.discard(best)
+    return sorted(chosen), overlap
 
 
 def _soft_dice(probability: Tensor, masks: Tensor) -> float:

@@ -17,10 +17,10 @@ from napari_medssl.models.features import FeatureStack
 from napari_medssl.models.slices import out_of_frame
 from napari_medssl.oneshot.anchors import anchors_of, organs_of, split_supports, within_range
 from napari_medssl.oneshot.diffusion import diffuse_steps
+from napari_medssl.oneshot.opinion import Example, Opinion, opinion_steps
 from napari_medssl.oneshot.polish import polish_steps
 from napari_medssl.oneshot.provider import Models
 from napari_medssl.oneshot.quadrants import organ_region
-from napari_medssl.oneshot.recognition import Example, Opinion, opinion_steps
 from napari_medssl.oneshot.reference import reference_steps
 from napari_medssl.oneshot.refine import REACH_MM, RefineContext, refiners
 from napari_medssl.oneshot.result import Segmentation
@@ -198,7 +198,7 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
                 del found
                 found, span = _match(run, stack, supports, stacks, organ, extent=extent)
             share = min(1.0, _ACROSS * run.settings.known_share)
-            opinion.blend_into(found, share, low=span.low, high=span.high)
+            yield from opinion.blend_steps(found, share, low=span.low, high=span.high)
         del opinion
         run.timed("match", start)
         start = time.perf_counter()

@@ -9,9 +9,11 @@ import numpy as np
 
 from napari_medssl.errors import SettingsError
 from napari_medssl.oneshot.diffusion import diffuse_near
+from napari_medssl.oneshot.edge import widen
+from napari_medssl.oneshot.opinion import Example, opinion_steps
 from napari_medssl.oneshot.propagation import Anchors, propagate_steps, slice_step
 from napari_medssl.oneshot.provider import Carriers
-from napari_medssl.oneshot.recognition import Example, Known, opinion_steps
+from napari_medssl.oneshot.recognition import Known
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.way_back import take_out_strangers_steps
 from napari_medssl.progress import Progress, Steps
@@ -19,7 +21,6 @@ from napari_medssl.volume import Volume
 
 Maps = dict[int, np.ndarray]
 _TRUSTED_MM2 = 700.0  # labelled area at which the random walker has half of its weight
-_EDGE = 0.375  # what the averaged opinions must reach; 0.3 to 0.4 were best on four held-out sets
 _FINE_MM, _COARSE_MM = 3.0, 6.0  # steps through which the propagator carries alone, and the reviser alone
 
 
@@ -57,7 +58,7 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
                 maps[organ] += found
                 maps[organ] /= 2
     for found in maps.values():
-        _widen(found)
+        widen(found)
     if walk.settings.return_share and _coarseness(walk) == 1:
         yield from take_out_strangers_steps(
             maps,
@@ -124,21 +125,10 @@ def _third_opinion(walk: Walk, maps: Maps, anchors: Anchors) -> Steps[None]:
         if opinion is None:
             continue
         walk.known[organ] = opinion.known
-        opinion.blend_into(maps[organ], walk.settings.known_share)
+        yield from opinion.blend_steps(maps[organ], walk.settings.known_share)
         for z, mask in slices.items():
             maps[organ][z] = mask
         del opinion  # a map less while the next organ is looked for
-
-
-def _widen(found: np.ndarray) -> None:
-    """Lay the edge at 0.5 where it was at `_EDGE`, in place: the odds of all voxels rise alike.
-
-    Opinions that disagree are averaged, and what one of them alone has is lost. Dice is largest where a voxel is taken
-    from half of the Dice that can be reached, not from 0.5 (Lipton et al. 2014, arXiv 1402.1892, for F1).
-    """
-    for z in np.flatnonzero(found.any((1, 2))):
-        inside = (1 - _EDGE) * found[z].astype(np.float32)
-        found[z] = inside / (inside + _EDGE * (1 - found[z]))
 
 
 def first_walk_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:

@@ -11,7 +11,8 @@ from napari_medssl.cli import main
 from napari_medssl.cli.one_slice import choose_organs, one_slice_each
 from napari_medssl.io import read, write
 from napari_medssl.oneshot import within_scan
-from napari_medssl.oneshot.recognition import Known, Opinion
+from napari_medssl.oneshot.opinion import Opinion
+from napari_medssl.oneshot.recognition import Known
 from napari_medssl.samples.phantom import phantom
 
 SHAPE = (10, 64, 64)
