@@ -34,6 +34,10 @@ _GAIN = 0.1
 _HELD = 0.1  # share of a mask from which a structure has a part in it
 MOST_TRUST = 0.99  # nothing is certain but what a user painted
 _LOOKS = (1.0, 0.5, 2.0)  # powers of the intensities under which a labelled slice is shown; the first without need
+_LIFTS = torch.arange(0, 4.25, 0.25)  # of the odds (logarithm), that are tried on the labelled slices
+_LIFT_COST = 0.01  # overlap that a lift of 1 must bring
+_LIFTED = 0.5  # share of the best lift that is given: more of it finds other things, too
+_SURE = 1e-3  # probabilities are lifted between this and one minus this
 _NEED = 0.03  # by which another look must raise the overlap
 _STEP_MM = 2.5  # slices closer than this are not all asked
 _ALONG = 0.7  # cosine from which a voxel axis counts as one of the patient's
@@ -47,7 +51,7 @@ class Known:
 
     group: the data set that taught it. structures: its label values there. names: likewise. overlap: soft Dice of the
     structures with the mask on the labelled slices. power: of the intensities, under which they are recognised best.
-    radius_mm: of a disc as large as the largest of
+    lift: added to the logarithm of the structures' odds on all slices. radius_mm: of a disc as large as the largest of
     these masks, or of the structures if they are larger there: a small part of a liver is no small organ. others: label
     values of structures of the set that have no part in the masks.
     """
@@ -57,6 +61,7 @@ class Known:
     names: tuple[str, ...]
     overlap: float
     power: float = 1.0
+    lift: float = 0.0
     radius_mm: float = _LARGE_MM
     others: tuple[int, ...] = ()
 
@@ -129,7 +134,7 @@ class RecogniserAt:
         """(Z, Y, X) float16 probability of what is known, in the whole scan. Yields Progress."""
         maps = yield from self._maps_steps(known.group, known.power, 0, self._volume.shape[0])
         joined = maps[:, [k - 1 for k in known.structures]].sum(1, dtype=np.uint16)
-        chosen = self._on_scan(joined)
+        chosen = self._on_scan(_lifted_bytes(known.lift)[np.minimum(joined, 255)])
         found = np.empty(self._volume.shape, np.float16)
         for start in range(0, len(found), _CHUNK):
             found[start : start + _CHUNK] = chosen.at(start, start + _CHUNK)
@@ -174,6 +179,7 @@ class RecogniserAt:
         """The structures of one set that together overlap most with the masks; (N, 1 + K, S, S) and (N, S, S)."""
         chosen, overlap = _joined(probability, masks)
         joined = probability[:, chosen].sum(1)
+        lift = _best_lift(joined, masks)
         names = self._network.structures[group]
         pixels = torch.maximum(joined.sum((1, 2)), masks.sum((1, 2))).max()
         held = (probability * masks[:, None]).sum((0, 2, 3)) / masks.sum().clamp(min=1e-6)
@@ -181,7 +187,8 @@ class RecogniserAt:
             group,
             tuple(chosen),
             tuple(names[k - 1] for k in chosen),
-            overlap,
+            max(overlap, _soft_dice(_lifted(joined, lift), masks)),
+            lift=lift,
             radius_mm=round(float(torch.sqrt(pixels / np.pi)) * self._pixel_mm, 1),
             others=tuple(k for k in range(1, len(held)) if k not in chosen and held[k] < _HELD),
         )
@@ -248,6 +255,32 @@ def _joined(probability: Tensor, masks: Tensor) -> tuple[list[int], float]:
         chosen.append(best)
         left.discard(best)
     return sorted(chosen), overlap
+
+
+def _best_lift(probability: Tensor, masks: Tensor) -> float:
+    """What to add to the logarithm of the odds of (N, S, S) probabilities, by (N, S, S) masks.
+
+    In a contrast it never saw the network is less sure of an organ on all slices alike; the labelled ones tell by how
+    much. They show the organ at its largest, so that all of what is best for them is too much for others: half brought
+    the livers of CHAOS that are known from 0.65 to 0.70 by the recogniser alone and took up to 0.01 from kidneys, all
+    of it up to 0.03.
+    """
+    odds = torch.logit(probability.clamp(_SURE, 1 - _SURE))
+    gains = [_soft_dice((odds > -lift).float(), masks) - _LIFT_COST * float(lift) for lift in _LIFTS]
+    return _LIFTED * float(_LIFTS[int(np.argmax(gains))])
+
+
+def _lifted(probability: Tensor, lift: float) -> Tensor:
+    if not lift:
+        return probability
+    return torch.sigmoid(torch.logit(probability.clamp(_SURE, 1 - _SURE)) + lift)
+
+
+def _lifted_bytes(lift: float) -> npt.NDArray[np.uint8]:
+    """(256,) probabilities in 1 / 255 to lifted ones; nothing stays nothing."""
+    table = (255 * _lifted(torch.arange(256) / 255, lift)).round().to(torch.uint8).numpy()
+    table[0] = 0
+    return np.asarray(table, np.uint8)
 
 
 def _soft_dice(probability: Tensor, masks: Tensor) -> float:

@@ -53,6 +53,23 @@ def test_an_organ_that_the_scan_shows_darker_is_recognised_when_it_is_lifted() -
     assert unchanged.power == 1.0  # no look is better: the scan as it is
 
 
+def test_what_the_network_is_unsure_of_is_lifted_by_half_of_what_the_label_asks_for() -> None:
+    volume = scan()
+    unsure = Made(ByBrightness(sure=0.3))  # an odds' logarithm of -0.85; 1 more, and all of the label is found
+    found = at(volume, unsure).known({5: block(LEFT, 5)})
+    assert found is not None
+    assert found.names == ("bright",)
+    assert found.lift == 0.5
+    inside = 1 / (1 + np.exp(0.847 - 0.5))
+    assert found.overlap == pytest.approx(2 * inside / (1 + inside), abs=0.02)
+    probability = finish(at(volume, unsure).probability_steps(found))
+    np.testing.assert_allclose(probability[volume.data == 100], inside, atol=0.005)
+    assert probability[volume.data != 100].max() == 0  # what is ruled out stays so
+    sure = at(volume).known({5: block(LEFT, 5)})
+    assert sure is not None
+    assert sure.lift == 0
+
+
 def test_all_labelled_slices_decide_together() -> None:
     found = at(scan()).known({5: block(LEFT, 5), 11: np.zeros(SHAPE[1:], bool)})  # an empty slice says nothing
     assert found is not None
