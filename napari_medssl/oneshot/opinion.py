@@ -106,4 +106,6 @@ def opinion_steps(
     if known is None:
         return None
     at = RecogniserAt(query, models, limits)
+    if known.group not in at.groups:
+        return None
     return Opinion(known, (yield from at.probability_steps(known)), at)

@@ -121,7 +121,7 @@ class RecogniserAt:
         darker than any scan of the training did may be recognised when it is lifted.
         """
         rows = sorted(z for z, mask in slices.items() if np.asarray(mask).any())
-        if not rows:
+        if not rows or not self.groups:
             return None
         if len(rows) > _BATCH:
             rows = [rows[i] for i in np.linspace(0, len(rows) - 1, _BATCH).round().astype(int)]
@@ -163,8 +163,11 @@ class RecogniserAt:
         return range(low // self._step // _BATCH, last // _BATCH + 1)
 
     @property
-    def _groups(self) -> Sequence[str]:
-        return list(self._network.structures)
+    def groups(self) -> Sequence[str]:
+        """The data sets whose structures could be seen in slices as large as the scan's."""
+        _, y_mm, x_mm = self._volume.spacing_mm
+        groups: list[str] = self._network.groups_for(max(self._volume.shape[1] * y_mm, self._volume.shape[2] * x_mm))
+        return groups
 
     @property
     def _step(self) -> int:
@@ -172,7 +175,7 @@ class RecogniserAt:
 
     def _best_group(self, rows: Sequence[int], masks: Tensor, power: float) -> Known:
         logits = self._logits(rows, power)
-        found = [self._closest(g, torch.softmax(logits[:, self._network.channels(g)], 1), masks) for g in self._groups]
+        found = [self._closest(g, torch.softmax(logits[:, self._network.channels(g)], 1), masks) for g in self.groups]
         return replace(max(found, key=lambda k: k.overlap), power=power)
 
     def _closest(self, group: str, probability: Tensor, masks: Tensor) -> Known:

@@ -42,6 +42,27 @@ def test_slices_of_an_input_are_six_millimetres_apart_or_neighbours(spacing: flo
     assert context_offsets(spacing) == offsets
 
 
+def test_sets_are_looked_for_in_slices_up_to_twice_as_large_as_they_taught_or_half() -> None:
+    network = StructureUNet(**OPTIONS, fields_mm={"abdomen": [300, 400]})
+    assert network.groups_for(149) == network.groups_for(801) == ["heart"]  # of which no field is known
+    assert network.groups_for(151) == network.groups_for(799) == ["abdomen", "heart"]
+    assert StructureUNet(**network.config).groups_for(149) == ["heart"]
+    assert StructureUNet(**OPTIONS).groups_for(5) == ["abdomen", "heart"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"knee": [100, 200]}, "'knee', the structures are of abdomen, heart"),
+        ({"heart": [200, 100]}, "least and the greatest side in mm"),
+        ({"heart": [100]}, "least and the greatest side in mm"),
+    ],
+)
+def test_fields_that_are_none_are_refused(fields: dict[str, list[float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StructureUNet(**OPTIONS, fields_mm=fields)
+
+
 def test_an_unknown_recogniser_is_refused() -> None:
     with pytest.raises(SettingsError, match="structure-unet"):
         build_recogniser("no-such-net")

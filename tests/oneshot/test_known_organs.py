@@ -35,6 +35,9 @@ class Bright(nn.Module):
         self.structures = {"made": ("bright organ",)}
         self.elsewhere = elsewhere
 
+    def groups_for(self, side_mm: float) -> list[str]:
+        return list(self.structures)
+
     def channels(self, group: str) -> slice:
         return slice(0, 2)
 

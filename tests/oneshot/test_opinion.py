@@ -10,7 +10,7 @@ from napari_medssl.oneshot.opinion import Example, Opinion, opinion_steps
 from napari_medssl.oneshot.recognition import Known
 from napari_medssl.progress import finish
 from napari_medssl.volume import Volume
-from tests.oneshot.by_brightness import LEFT, LOOKS, RIGHT, SHAPE, Made, at, block, scan
+from tests.oneshot.by_brightness import LEFT, LOOKS, RIGHT, SHAPE, ByBrightness, Made, at, block, scan
 
 
 def asked_about(volume: Volume, mask: np.ndarray, models: Made, *, query: Volume | None = None) -> Opinion | None:
@@ -73,6 +73,16 @@ def test_others_are_only_asked_for_on_slices_that_may_show_the_organ() -> None:
     assert none["asked"] == 0
     np.testing.assert_array_equal(part["found"][18:22], whole["found"][18:22])
     assert part["found"][20, 55, 45] < 0.01 < part["found"][20, 30, 15]
+
+
+def test_an_organ_that_the_scan_is_too_small_for_is_not_looked_for_there() -> None:
+    volume = scan()
+    small = Volume(volume.data, volume.affine @ np.diag([1, 0.9, 0.9, 1]))
+    models = Made(ByBrightness(least_mm=60))
+    assert asked_about(volume, block(LEFT, 5), models) is not None
+    before = models.recogniser.asked
+    assert asked_about(volume, block(LEFT, 5), models, query=small) is None
+    assert models.recogniser.asked == before + LOOKS  # the labelled slice alone
 
 
 def test_the_best_recognised_example_decides() -> None:

@@ -70,6 +70,14 @@ def test_what_the_network_is_unsure_of_is_lifted_by_half_of_what_the_label_asks_
     assert sure.lift == 0
 
 
+def test_structures_of_other_fields_of_view_are_not_looked_for() -> None:
+    volume = scan()
+    assert at(volume, Made(ByBrightness(least_mm=63))).known({5: block(LEFT, 5)}) is not None
+    models = Made(ByBrightness(least_mm=64))
+    assert at(volume, models).known({5: block(LEFT, 5)}) is None
+    assert models.recogniser.asked == 0
+
+
 def test_all_labelled_slices_decide_together() -> None:
     found = at(scan()).known({5: block(LEFT, 5), 11: np.zeros(SHAPE[1:], bool)})  # an empty slice says nothing
     assert found is not None
