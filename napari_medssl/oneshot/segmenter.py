@@ -17,6 +17,7 @@ from napari_medssl.models.features import FeatureStack
 from napari_medssl.models.slices import out_of_frame
 from napari_medssl.oneshot.anchors import anchors_of, organs_of, split_supports, within_range
 from napari_medssl.oneshot.diffusion import diffuse_steps
+from napari_medssl.oneshot.edge import widen
 from napari_medssl.oneshot.opinion import Example, Opinion, opinion_steps
 from napari_medssl.oneshot.polish import polish_steps
 from napari_medssl.oneshot.provider import Models
@@ -204,7 +205,9 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
         start = time.perf_counter()
         steps = polish_steps(found, span, carry=lambda a: first_walk_steps(run, a), query=run.query, limits=run.limits)
         del found  # polishing lets go of it, too: a float32 scan less while the walkers are under way
-        maps[organ.value] = (yield from steps).astype(np.float16)
+        polished = yield from steps
+        widen(polished)
+        maps[organ.value] = polished.astype(np.float16)
         run.timed("learned", start)
     return maps
 

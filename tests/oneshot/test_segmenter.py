@@ -22,7 +22,7 @@ from napari_medssl.oneshot.quadrants import QuadrantSettings, plane_directions
 from napari_medssl.oneshot.refine import RefineContext, refiners
 from napari_medssl.oneshot.segmenter import compete, segment_volume
 from napari_medssl.oneshot.transfer import OrganRange
-from napari_medssl.progress import Progress, finish
+from napari_medssl.progress import Progress, Steps, finish
 from napari_medssl.volume import SoftRange, Volume
 
 FAST = SegmentSettings(propagation=PropagationSettings(mirror=False))
@@ -65,7 +65,7 @@ def test_across_scans_both_organs_are_found(models: Any, two_organs: Callable[..
     (query, truth), (other, labels) = two_organs(shift=3, seed=1), two_organs()
     slice_range = (3, 11) if given_range else None
     result = segment(models, query, [Support(other, only(labels, [4, 7, 9]))], slice_range=slice_range)
-    assert min(dice(result, truth).values()) > 0.6  # organs of four cells, features without training
+    assert min(dice(result, truth).values()) > 0.5  # organs of four cells, features without training
     spans = result.report["organ_ranges"]
     assert {s["origin"] for s in spans.values()} == {"given" if given_range else "height"}
     assert sorted(models.encoded) == sorted([query.content_hash, other.content_hash])
@@ -210,6 +210,24 @@ def test_examples_that_expect_the_organ_elsewhere_do_not_silence_each_other(
     apart = found(OrganRange(3, 6, "height"), OrganRange(8, 11, "height"))
     assert apart.report["organ_ranges"] == {"1": {"low": 3, "high": 11, "origin": "height"}}
     assert all((apart.labels.data[z] == 1).any() for z in (4, 5, 8, 9))
+
+
+@pytest.mark.parametrize(("average", "inside"), [(0.37, False), (0.38, True)])
+def test_across_scans_the_edge_lies_where_opinions_that_disagree_leave_it(
+    models: Any, two_organs: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, average: float, inside: bool
+) -> None:
+    (query, _), (other, labels) = two_organs(shift=3, seed=1), two_organs()
+
+    def polished(found: np.ndarray, *rest: object, **more: object) -> Steps[np.ndarray]:
+        yield Progress(1, 1, "")
+        out = np.zeros_like(found)
+        out[4:9, 20:40, 20:40] = average
+        return out
+
+    monkeypatch.setattr(segmenter, "polish_steps", polished)
+    settings = dataclasses.replace(FAST, refine="")
+    result = segment(models, query, [Support(other, np.where(labels == 1, 1, 0))], settings=settings)
+    assert bool((result.labels.data == 1).any()) == inside
 
 
 @pytest.mark.parametrize(
