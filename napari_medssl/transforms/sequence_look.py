@@ -33,7 +33,7 @@ _FAT, _MUSCLE, _MARROW = (382.0, 68.0), (898.0, 29.0), (586.0, 49.0)
 _SPREAD = 0.2  # of a tissue's times between people, field strengths and sequences (standard deviation of the logarithm)
 # Where CT shows air, fat, muscle and bone in a soft-tissue window; between muscle and bone lie bowel and vessels.
 _CT_TISSUES = (0.0, 0.02, 0.15, 0.5, 0.6, 0.75, 0.95, 1.0)
-_REACH = 0.25  # part of an organ's texture that may become dark or bright
+_REACH = 0.25  # brightness around an organ's mean that is its texture; beyond that lies a wrong label
 
 
 def has_relaxation_times(structures: Sequence[str]) -> bool:
