@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_medssl.transforms.blur import blur_slices
+from napari_medssl.transforms.smooth_map import smooth_map
 
 _ALIKE = 0.025  # differences in brightness between organs that are alike
 
@@ -100,7 +100,7 @@ def apply_appearance(image: Tensor, labels: Tensor | None, look: Appearance, gen
     out = curve[below] * (1 - weight) + curve[below + 1] * weight
     if labels is not None:
         out = out + torch.tensor(look.offsets, dtype=torch.float32)[labels.long()]
-    bias = F.interpolate(look.field, size=image.shape[-2:], mode="bicubic", align_corners=True)[0]
+    bias = smooth_map(look.field, (image.shape[-2], image.shape[-1]))[0]
     # Air stays air: noise and field act on tissue through the image's own brightness.
     out = out * bias + look.noise * torch.randn(image.shape, generator=generator)
     out = torch.where(image < 0.02, out * 0.3, out)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_medssl.transforms.blur import blur_slices
+from napari_medssl.transforms.smooth_map import smooth_map
 
 # T1 and T2 in ms at 3 T (de Bazelaire et al. 2004, Radiology 230:652; kidney: mean of cortex and medulla). Bile and
 # blood at rest are rough figures of ours; flow takes part of the blood's signal.
@@ -50,8 +50,8 @@ def apply_sequence_look(slices: Tensor, labels: Tensor, structures: Sequence[str
     """(C, H, W) slices in [0, 1] as a random spin-echo sequence might show them, again in [0, 1].
 
     labels: (C, H, W), value k is structures[k - 1]. Repetition and echo time, fat suppression and all relaxation times
-    are drawn at random. Organs get the signal of their name, or any where that is unknown, and
-    keep their texture, stronger or weaker, now and then turned over; the rest goes by what CT shows of it. Ours.
+    are drawn at random. Organs get the signal of their name, or any where that is unknown, and keep their texture,
+    stronger or weaker, now and then turned over; the rest goes by what CT shows of it. Ours.
     """
     echo, repeat = rng.uniform(10, 100), float(np.exp(rng.uniform(np.log(300), np.log(6000))))
 
@@ -77,7 +77,7 @@ def apply_sequence_look(slices: Tensor, labels: Tensor, structures: Sequence[str
             gain = rng.uniform(0.3, 4.0) * level * (1 if rng.random() < 0.75 else -1)
             out[organ] = (level + gain * (own - own.mean()).clamp(-_REACH, _REACH)).clamp(min=0)
     field = torch.tensor(1 + rng.normal(0, 0.15, (1, 1, 4, 4)), dtype=torch.float32)
-    out = out * F.interpolate(field, size=out.shape[-2:], mode="bicubic", align_corners=True)[0].clamp(min=0.2)
+    out = out * smooth_map(field, (out.shape[-2], out.shape[-1]))[0].clamp(min=0.2)
     return (_blurred(out, rng) / white).clamp(0, 1)
 
 

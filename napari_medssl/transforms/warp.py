@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_medssl.transforms.smooth_map import smooth_map
+
 
 @dataclass(frozen=True)
 class Warp:
@@ -44,7 +46,7 @@ def draw_warp(
 def warp_grid(warp: Warp, size: int) -> Tensor:
     """(1, size, size, 2) sampling grid of a warp."""
     grid = F.affine_grid(warp.matrix[None], [1, 1, size, size], align_corners=False)
-    bend = F.interpolate(warp.nodes, size=(size, size), mode="bicubic", align_corners=True)
+    bend = smooth_map(warp.nodes, (size, size))
     return grid + bend.permute(0, 2, 3, 1)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_medssl.errors import FormatError
@@ -18,6 +17,7 @@ from napari_medssl.train.episodes.organs import organ_areas, organ_extents
 from napari_medssl.transforms.appearance import apply_appearance, draw_appearance
 from napari_medssl.transforms.random_network import apply_random_network
 from napari_medssl.transforms.sequence_look import apply_sequence_look, has_relaxation_times
+from napari_medssl.transforms.smooth_map import smooth_map
 from napari_medssl.transforms.warp import draw_warp, sample, warp_grid
 
 _STRENGTH = 1.4  # of the appearances
@@ -101,18 +101,19 @@ def changed_contrast(
     """(C, S, S) slices in [0, 1] as another scanner or sequence might show them.
 
     labels: (C, S, S), value k is structures[k - 1].
+
     A sixth keeps its contrast but for a curve, a third is what an MR sequence might show where relaxation times of some
     structures are known, a third passes random networks (half where none is known), and the rest gets new appearances
     in which organs change their brightness each by itself: CT must serve MR. The last two are blends of two looks by a
     smooth map, so that tissues that are equally bright here need not be so there (the pseudo-correlation maps of
     Ouyang et al. 2022, arXiv 2111.12525, there between random networks alone).
     """
-    kind = rng.random()
+    kind, by_sequence = rng.random(), has_relaxation_times(structures)
     if kind < 1 / 6:
         looks = slices ** float(np.exp(rng.normal(0, 0.3)))
-    elif kind < 1 / 2 and has_relaxation_times(structures):
+    elif by_sequence and kind < 1 / 2:
         looks = apply_sequence_look(slices, labels, structures, rng) ** float(np.exp(rng.normal(0, 0.2)))
-    elif kind < (5 / 6 if has_relaxation_times(structures) else 2 / 3):
+    elif kind < (5 / 6 if by_sequence else 2 / 3):
         looks = _blend([apply_random_network(slices, rng) for _ in range(2)], rng)
     else:
         drawn = [draw_appearance(rng, strength=_STRENGTH) for _ in range(2)]
@@ -124,7 +125,7 @@ def changed_contrast(
 def _blend(looks: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
     """Two (C, S, S) looks of the same slices, one here and the other there."""
     nodes = torch.tensor(rng.uniform(0, 1, (1, 1, _NODES, _NODES)), dtype=torch.float32)
-    share = F.interpolate(nodes, size=looks[0].shape[-2:], mode="bicubic", align_corners=True)[0].clamp(0, 1)
+    share = smooth_map(nodes, (looks[0].shape[-2], looks[0].shape[-1]))[0].clamp(0, 1)
     return torch.lerp(looks[0], looks[1], share)
 
 
