@@ -7,7 +7,7 @@ organ that was never seen, is not known. Ours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ _GAIN = 0.1
 _HELD = 0.1  # share of a mask from which a structure has a part in it
 MOST_TRUST = 0.99  # nothing is certain but what a user painted
 _LOOKS = (1.0, 0.5, 2.0)  # powers of the intensities under which a labelled slice is shown; the first without need
-_LIFTS = torch.arange(0, 4.25, 0.25)  # of the odds (logarithm), that are tried on the labelled slices
+_LIFTS = tuple(k / 4 for k in range(17))  # of the odds (logarithm), that are tried on the labelled slices
 _LIFT_COST = 0.01  # overlap that a lift of 1 must bring
 _LIFTED = 0.5  # share of the best lift that is given: more of it finds other things, too
 _SURE = 1e-3  # probabilities are lifted between this and one minus this
@@ -132,9 +132,14 @@ class RecogniserAt:
 
     def probability_steps(self, known: Known) -> Steps[np.ndarray]:
         """(Z, Y, X) float16 probability of what is known, in the whole scan. Yields Progress."""
-        maps = yield from self._maps_steps(known.group, known.power, 0, self._volume.shape[0])
-        joined = maps[:, [k - 1 for k in known.structures]].sum(1, dtype=np.uint16)
-        chosen = self._on_scan(_lifted_bytes(known.lift)[np.minimum(joined, 255)])
+        own, lifted = [k - 1 for k in known.structures], _lifted_bytes(known.lift)
+        maps = yield from self._maps_steps(
+            known.group,
+            known.power,
+            (0, self._volume.shape[0]),
+            lambda of_all: lifted[np.minimum(of_all[:, own].sum(1, dtype=np.uint16), 255)],
+        )
+        chosen = self._on_scan(maps)
         found = np.empty(self._volume.shape, np.float16)
         for start in range(0, len(found), _CHUNK):
             found[start : start + _CHUNK] = chosen.at(start, start + _CHUNK)
@@ -146,10 +151,10 @@ class RecogniserAt:
         Of all looks: a network that sees a kidney in a liver which is darker than any it learned from does so in one
         of them and not in the next. Yields Progress.
         """
-        seen = []
+        others, seen = [k - 1 for k in known.others], []
         for power in _LOOKS:
-            maps = yield from self._maps_steps(known.group, power, low, high)
-            seen.append(maps[:, [k - 1 for k in known.others]].max(1))
+            maps = self._maps_steps(known.group, power, (low, high), lambda of_all: of_all[:, others].max(1))
+            seen.append((yield from maps))
         return self._on_scan(np.minimum.reduce(seen), low)
 
     def _on_scan(self, maps: npt.NDArray[Any], low: int = 0) -> OnScan:
@@ -196,14 +201,21 @@ class RecogniserAt:
             others=tuple(k for k in range(1, len(held)) if k not in chosen and held[k] < _HELD),
         )
 
-    def _maps_steps(self, group: str, power: float, low: int, high: int) -> Steps[npt.NDArray[np.uint8]]:
-        """(Z', K, S, S) probability of every structure of a set in 1 / 255, on every `_step`-th slice.
+    def _maps_steps(
+        self,
+        group: str,
+        power: float,
+        span: tuple[int, int],
+        take: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]],
+    ) -> Steps[npt.NDArray[np.uint8]]:
+        """(Z', S, S) of what `take` makes of the structures of a set, on every `_step`-th slice of a half-open span.
 
-        In whole batches, of which each is kept: the next organ may be looked for on other slices. Yields Progress.
+        take: (N, K, S, S) probability of every structure in 1 / 255 to (N, S, S). In whole batches, of which each is
+        kept with all structures: the next organ may be looked for on other slices. Yields Progress.
         """
         facts = f"{self._volume.content_hash}|{self._limits}|{self._models.weights_hash}|{group}|{power}"
         rows = list(range(0, self._volume.shape[0], self._step))
-        batches = self._batches(low, high)
+        batches = self._batches(*span)
         parts = []
         for number in batches:
             key = hashlib.sha256(f"{facts}|{number}".encode()).hexdigest()
@@ -214,7 +226,7 @@ class RecogniserAt:
                 logits = self._logits(asked, power)[:, self._network.channels(group)]
                 maps = (255 * torch.softmax(logits, 1)[:, 1:]).round().to(torch.uint8).cpu().numpy()
                 self._models.structures.put(key, maps)
-            parts.append(maps)
+            parts.append(take(maps))
         return np.concatenate(parts)
 
     def _logits(self, rows: Sequence[int], power: float) -> Tensor:
@@ -268,15 +280,19 @@ def _best_lift(probability: Tensor, masks: Tensor) -> float:
     the livers of CHAOS that are known from 0.65 to 0.70 by the recogniser alone and took up to 0.01 from kidneys, all
     of it up to 0.03.
     """
-    odds = torch.logit(probability.clamp(_SURE, 1 - _SURE))
-    gains = [_soft_dice((odds > -lift).float(), masks) - _LIFT_COST * float(lift) for lift in _LIFTS]
-    return _LIFTED * float(_LIFTS[int(np.argmax(gains))])
+    odds = _log_odds(probability)
+    gains = [_soft_dice((odds > -lift).float(), masks) - _LIFT_COST * lift for lift in _LIFTS]
+    return _LIFTED * _LIFTS[int(np.argmax(gains))]
 
 
 def _lifted(probability: Tensor, lift: float) -> Tensor:
     if not lift:
         return probability
-    return torch.sigmoid(torch.logit(probability.clamp(_SURE, 1 - _SURE)) + lift)
+    return torch.sigmoid(_log_odds(probability) + lift)
+
+
+def _log_odds(probability: Tensor) -> Tensor:
+    return torch.logit(probability.clamp(_SURE, 1 - _SURE))
 
 
 def _lifted_bytes(lift: float) -> npt.NDArray[np.uint8]:
