@@ -43,20 +43,10 @@ class Walk:
 def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     """Organ to (Z, Y, X) float16 probability on all slices walkers reached, also on the way into the range.
 
-    Carried, checked by a random walker, moved toward what the weights know of the organ where they recognise it,
-    revised where they hold a reviser, widened, and through coarse steps rid of what does not find back to the labelled
-    slice.
+    All opinions averaged, widened, and through coarse steps rid of what does not find back to the labelled slice.
     Raises SettingsError when the weights hold no propagator.
     """
-    maps = yield from first_walk_steps(walk, anchors)
-    yield from second_opinion(walk, maps, anchors)
-    yield from _third_opinion(walk, maps, anchors)
-    if walk.models.reviser is not None:
-        for _ in range(walk.settings.revisions):
-            revised = yield from _carry_steps(walk, anchors, guides=maps)
-            for organ, found in revised.items():
-                maps[organ] += found
-                maps[organ] /= 2
+    maps = yield from opinions_steps(walk, anchors)
     for found in maps.values():
         widen(found)
     if walk.settings.return_share and _coarseness(walk) == 1:
@@ -71,6 +61,37 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
             threshold=walk.settings.threshold,
         )
     return maps
+
+
+def opinions_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
+    """The average of all opinions, as `within_scan_steps` gives it before its edge is laid.
+
+    Carried, checked by a random walker, and moved toward what the weights know of the organ where they recognise it.
+    Where they hold a reviser, the mean of its revisions is the other half; each is guided by the average so far.
+    """
+    maps = yield from first_walk_steps(walk, anchors)
+    yield from second_opinion(walk, maps, anchors)
+    yield from _third_opinion(walk, maps, anchors)
+    revised: Maps = {}
+    for n in range(1, 1 + walk.settings.revisions * (walk.models.reviser is not None)):
+        found = yield from _carry_steps(walk, anchors, guides=maps)
+        for organ in maps:
+            _take_in(maps[organ], found[organ], revised.get(organ, maps[organ]), n)
+        revised = revised or found
+    return maps
+
+
+def _take_in(average: np.ndarray, found: np.ndarray, revised: np.ndarray, n: int) -> None:
+    """Bring the n-th revision into the average of the first opinions and the mean of revisions, and into that mean.
+
+    All (Z, Y, X) float16, changed in place; `revised` is the mean of those before, or for the first the average itself,
+    which holds nothing else yet. Slice by slice: a copy of a map would take as much memory again.
+    """
+    for z in range(len(average)):
+        moved = (found[z] - revised[z]) / n
+        average[z] += moved / 2
+        if revised is not average:
+            revised[z] += moved
 
 
 def _carry_steps(

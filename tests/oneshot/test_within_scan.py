@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from napari_medssl.oneshot import within_scan
 from napari_medssl.oneshot.diffusion import diffuse_near
 from napari_medssl.oneshot.propagation import PropagationSettings, propagate_steps
 from napari_medssl.oneshot.settings import SegmentSettings
-from napari_medssl.oneshot.within_scan import Walk, second_opinion, within_scan_steps
-from napari_medssl.progress import finish
+from napari_medssl.oneshot.within_scan import Walk, opinions_steps, second_opinion, within_scan_steps
+from napari_medssl.progress import Progress, Steps, finish
 from napari_medssl.volume import Volume
 from tests.oneshot.conftest import MadeModels
-from tests.oneshot.test_propagation import bright, organ, scan
+from tests.oneshot.test_propagation import Made, bright, organ, scan
 
 LIMITS = (0.0, 100.0)
 PLAIN = PropagationSettings(step_mm=0)
@@ -73,3 +74,31 @@ def test_without_share_or_area_the_carried_map_stays(share: float) -> None:
     maps = {1: np.full(mask.shape, 0.25, np.float16)}
     finish(second_opinion(walk(scan(mask), share), maps, {1: {8: empty}}))
     assert (maps[1] == np.float16(0.25)).all()
+
+
+def test_revisions_together_are_one_half_and_each_is_guided_by_the_average_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guided_by, answers = [], iter([0.8, 0.0, 0.4])
+
+    def plain(value: float) -> np.ndarray:
+        return np.full((2, 3, 3), value, np.float16)
+
+    def carry(walk: object, anchors: object, *, guides: dict[int, np.ndarray]) -> Steps[dict[int, np.ndarray]]:
+        guided_by.append(float(guides[1][0, 0, 0]))
+        yield Progress(0, 1, "carrying")
+        return {1: plain(next(answers))}
+
+    def first(walk: object, anchors: object) -> Steps[dict[int, np.ndarray]]:
+        yield Progress(0, 1, "carrying")
+        return {1: plain(0.6)}
+
+    monkeypatch.setattr(within_scan, "_carry_steps", carry)
+    monkeypatch.setattr(within_scan, "first_walk_steps", first)
+    settings = SegmentSettings(walker_share=0, known_share=0, revisions=3)
+    query = Volume(np.zeros((2, 3, 3), np.float32), np.eye(4))
+    models = MadeModels(propagator=Made(lambda inputs: inputs[:, 0]), reviser=Made(lambda inputs: inputs[:, 0]))
+    anchors = {1: {0: np.ones((3, 3), np.float32)}}
+    found = finish(opinions_steps(Walk(query, models, settings, (0.0, 1.0), None), anchors))
+    np.testing.assert_allclose(guided_by, [0.6, 0.7, 0.5], atol=2e-3)
+    np.testing.assert_allclose(found[1], 0.3 + 0.4 / 2, atol=2e-3)

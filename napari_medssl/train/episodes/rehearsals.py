@@ -25,7 +25,7 @@ from napari_medssl.oneshot.diffusion import diffuse_steps
 from napari_medssl.oneshot.provider import Structures
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.tracks import TrackStore
-from napari_medssl.oneshot.within_scan import Walk, within_scan_steps
+from napari_medssl.oneshot.within_scan import Walk, opinions_steps
 from napari_medssl.pretext.scan import Scan
 from napari_medssl.progress import finish
 from napari_medssl.settings import digest
@@ -126,7 +126,7 @@ def rehearse(
             chances = areas[zs] ** 0.7
             largest = rng.random() < 0.5  # what users are told to label
             support = int(zs[areas[zs].argmax()] if largest else rng.choice(zs, p=chances / chances.sum()))
-            guide = _first_answer(looked, spacing, support, truth[support], cast, share)
+            guide = _first_answer(looked, spacing, support, truth[support], cast, share, rng)
             return Rehearsal(looked, truth, guide, support, spacing)
     raise FormatError("the labels of these scans are too small to follow through slices; check what they hold")
 
@@ -148,13 +148,15 @@ def _first_answer(
     mask: npt.NDArray[np.bool_],
     cast: Cast | None,
     share: float,
+    rng: np.random.Generator,
 ) -> npt.NDArray[np.uint8]:
     query, anchors, limits = Volume(image, np.diag([*spacing_mm, 1.0])), {1: {support: mask}}, (0.0, 255.0)
     if cast is None:
         found = finish(diffuse_steps(query, anchors, limits=limits))
     else:
-        settings = SegmentSettings(walker_share=share, return_share=0)
-        found = finish(within_scan_steps(Walk(query, cast, settings, limits, None), anchors))
+        # What a reviser is shown: the average of opinions before its first revision or its second, not the final mask.
+        settings = SegmentSettings(walker_share=share, revisions=int(rng.integers(2)))
+        found = finish(opinions_steps(Walk(query, cast, settings, limits, None), anchors))
     return np.round(255 * found[1].astype(np.float32)).astype(np.uint8)
 
 
