@@ -28,8 +28,8 @@ _FINE_MM, _COARSE_MM = 3.0, 6.0  # steps through which the propagator carries al
 class Walk:
     """What masks are carried through, and by whom.
 
-    limits: intensity window. slice_range: half-open range of slices walkers stay in, or None. known: filled on the way
-    with what organs were recognised as.
+    limits: intensity window. slice_range: half-open range of slices walkers stay in, or None. Filled on the way are
+    known: what organs were recognised as, and recognised: where, as (Z, Y, X) float16, kept where that is asked again.
     """
 
     query: Volume
@@ -38,6 +38,7 @@ class Walk:
     limits: tuple[float, float]
     slice_range: tuple[int, int] | None
     known: dict[int, Known] = field(default_factory=dict)
+    recognised: Maps = field(default_factory=dict)
 
 
 def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
@@ -49,7 +50,7 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     maps = yield from opinions_steps(walk, anchors)
     for found in maps.values():
         widen(found)
-    if walk.settings.return_share and _coarseness(walk) == 1:
+    if _walks_back(walk):
         yield from take_out_strangers_steps(
             maps,
             anchors,
@@ -59,7 +60,9 @@ def within_scan_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
             spacing_mm=walk.query.spacing_mm,
             share=walk.settings.return_share,
             threshold=walk.settings.threshold,
+            recognised=walk.recognised,
         )
+        walk.recognised.clear()
     return maps
 
 
@@ -146,10 +149,12 @@ def _third_opinion(walk: Walk, maps: Maps, anchors: Anchors) -> Steps[None]:
         if opinion is None:
             continue
         walk.known[organ] = opinion.known
+        if _walks_back(walk):
+            walk.recognised[organ] = opinion.probability
         yield from opinion.blend_steps(maps[organ], walk.settings.known_share)
         for z, mask in slices.items():
             maps[organ][z] = mask
-        del opinion  # a map less while the next organ is looked for
+        del opinion  # through thin slices a map less while the next organ is looked for
 
 
 def first_walk_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
@@ -176,6 +181,10 @@ def _coarseness(walk: Walk) -> float:
     z_mm = walk.query.spacing_mm[0]
     step = round(slice_step(z_mm, walk.settings.propagation) * z_mm, 3)  # 6 mm of an oblique affine may be 5.9999998
     return float(np.clip((step - _FINE_MM) / (_COARSE_MM - _FINE_MM), 0, 1))
+
+
+def _walks_back(walk: Walk) -> bool:
+    return bool(walk.settings.return_share) and _coarseness(walk) == 1
 
 
 def _walker_trust(query: Volume, slices: Mapping[int, np.ndarray]) -> float:

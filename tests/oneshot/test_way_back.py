@@ -70,10 +70,19 @@ def taken_out(
     carry: Carry = guide,
     mm: tuple[float, float, float] = MM,
     threshold: float = 0.5,
+    recognised: np.ndarray | None = None,
 ) -> np.ndarray:
     """`found` without strangers."""
-    anchors = {1: labels}
-    finish(take_out_strangers_steps({1: found}, anchors, carry, spacing_mm=mm, share=0.5, threshold=threshold))
+    steps = take_out_strangers_steps(
+        {1: found},
+        {1: labels},
+        carry,
+        spacing_mm=mm,
+        share=0.5,
+        threshold=threshold,
+        recognised={} if recognised is None else {1: recognised},
+    )
+    finish(steps)
     return found
 
 
@@ -121,6 +130,34 @@ def test_labelled_slices_stay_and_only_what_lies_beyond_them_is_looked_at() -> N
     np.testing.assert_array_equal(found, slid())
     assert asked
     assert all(z < LABELLED or z > 13 for z in asked)
+
+
+def test_past_a_small_label_near_the_end_parts_must_find_the_next_one() -> None:
+    found = slid()
+    labels = {LABELLED: ORGAN, 12: disc((30, 20), 4)}
+    found[12] = labels[12]
+    np.testing.assert_array_equal(taken_out(found.copy(), labels)[:13], found[:13])
+    assert not (taken_out(found.copy(), labels)[13:] >= 0.5).any()
+
+
+@pytest.mark.parametrize(
+    ("sure", "labels", "stays"),
+    [
+        (0.95, {LABELLED: ORGAN}, True),
+        (0.6, {LABELLED: ORGAN}, False),
+        (0.95, {LABELLED: ORGAN, 12: disc((30, 20), 4)}, False),
+    ],
+    ids=["sure", "not sure", "labelled near the end"],
+)
+def test_what_was_surely_recognised_need_not_find_back(
+    sure: float, labels: Mapping[int, np.ndarray], stays: bool
+) -> None:
+    recognised = np.zeros(SHAPE, np.float16)
+    recognised[11:18, NEIGHBOUR] = sure
+    found = taken_out(slid(), labels, recognised=recognised)
+    assert bool((found[13:] >= 0.5).any()) is stays
+    if stays:
+        np.testing.assert_array_equal(found, slid())
 
 
 @pytest.mark.parametrize("grows", [True, False])
