@@ -70,7 +70,9 @@ def opinions_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     """The average of all opinions, as `within_scan_steps` gives it before its edge is laid.
 
     Carried, checked by a random walker, and moved toward what the weights know of the organ where they recognise it.
-    Where they hold a reviser, the mean of its revisions is the other half; each is guided by the average so far.
+    Where they hold a reviser, it is guided by the average so far, which it is averaged with. Of organs that are
+    recognised, all revisions together are one half of the answer: the first opinions know more than it does. Of others,
+    each is one half of what comes of it.
     """
     maps = yield from first_walk_steps(walk, anchors)
     yield from second_opinion(walk, maps, anchors)
@@ -78,23 +80,27 @@ def opinions_steps(walk: Walk, anchors: Anchors) -> Steps[Maps]:
     revised: Maps = {}
     for n in range(1, 1 + walk.settings.revisions * (walk.models.reviser is not None)):
         found = yield from _carry_steps(walk, anchors, guides=maps)
-        for organ in maps:
-            _take_in(maps[organ], found[organ], revised.get(organ, maps[organ]), n)
-        revised = revised or found
+        for organ, one in found.items():
+            if organ in revised:
+                _take_in(maps[organ], one, revised[organ], n)
+                continue
+            maps[organ] += one
+            maps[organ] /= 2
+            if organ in walk.known:
+                revised[organ] = one
     return maps
 
 
 def _take_in(average: np.ndarray, found: np.ndarray, revised: np.ndarray, n: int) -> None:
     """Bring the n-th revision into the average of the first opinions and the mean of revisions, and into that mean.
 
-    All (Z, Y, X) float16, changed in place; `revised` is the mean of those before, or for the first the average itself,
-    which holds nothing else yet. Slice by slice: a copy of a map would take as much memory again.
+    All (Z, Y, X) float16, changed in place; `revised` is the mean of those before. Slice by slice: a copy of a map
+    would take as much memory again.
     """
     for z in range(len(average)):
         moved = (found[z] - revised[z]) / n
         average[z] += moved / 2
-        if revised is not average:
-            revised[z] += moved
+        revised[z] += moved
 
 
 def _carry_steps(

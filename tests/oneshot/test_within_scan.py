@@ -9,6 +9,7 @@ import torch
 from napari_medssl.oneshot import within_scan
 from napari_medssl.oneshot.diffusion import diffuse_near
 from napari_medssl.oneshot.propagation import PropagationSettings, propagate_steps
+from napari_medssl.oneshot.recognition import Known
 from napari_medssl.oneshot.settings import SegmentSettings
 from napari_medssl.oneshot.within_scan import Walk, opinions_steps, second_opinion, within_scan_steps
 from napari_medssl.progress import Progress, Steps, finish
@@ -76,8 +77,13 @@ def test_without_share_or_area_the_carried_map_stays(share: float) -> None:
     assert (maps[1] == np.float16(0.25)).all()
 
 
-def test_revisions_together_are_one_half_and_each_is_guided_by_the_average_so_far(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("recognised", "guides", "answer"),
+    [(True, [0.6, 0.7, 0.5], 0.3 + 0.4 / 2), (False, [0.6, 0.7, 0.35], 0.375)],
+    ids=["together one half", "each one half"],
+)
+def test_a_revision_is_guided_by_the_average_so_far_and_of_known_organs_all_are_one_half(
+    monkeypatch: pytest.MonkeyPatch, recognised: bool, guides: list[float], answer: float
 ) -> None:
     guided_by, answers = [], iter([0.8, 0.0, 0.4])
 
@@ -99,6 +105,7 @@ def test_revisions_together_are_one_half_and_each_is_guided_by_the_average_so_fa
     query = Volume(np.zeros((2, 3, 3), np.float32), np.eye(4))
     models = MadeModels(propagator=Made(lambda inputs: inputs[:, 0]), reviser=Made(lambda inputs: inputs[:, 0]))
     anchors = {1: {0: np.ones((3, 3), np.float32)}}
-    found = finish(opinions_steps(Walk(query, models, settings, (0.0, 1.0), None), anchors))
-    np.testing.assert_allclose(guided_by, [0.6, 0.7, 0.5], atol=2e-3)
-    np.testing.assert_allclose(found[1], 0.3 + 0.4 / 2, atol=2e-3)
+    known = {1: Known("set", (1,), ("liver",), 0.9)} if recognised else {}
+    found = finish(opinions_steps(Walk(query, models, settings, (0.0, 1.0), None, known), anchors))
+    np.testing.assert_allclose(guided_by, guides, atol=2e-3)
+    np.testing.assert_allclose(found[1], answer, atol=2e-3)
