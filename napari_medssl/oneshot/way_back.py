@@ -59,16 +59,16 @@ def take_out_strangers_steps(
     spacing_mm: tuple[float, float, float],
     share: float,
     threshold: float,
-    recognised: Mapping[int, np.ndarray] | None = None,
+    recognised: Mapping[int, np.ndarray],
 ) -> Steps[None]:
     """Take out of each map, (Z, Y, X) float16 and in place, what does not find back to the organ's labelled slice.
 
     anchors: the labelled slices, which stay as they are. carry: how the maps were made. spacing_mm: (z, y, x). share: a
     part is a stranger when what comes back onto the labelled mask is less than this share of the smaller of the two,
     unless the rest of the mask surrounds it on its way. It goes with its way, as far as the next part that is none.
-    threshold: what is taken out is left below it. recognised: what organs were recognised at, likewise; parts that it
-    is sure of need not find back, unless a slice nearer to them was labelled than the one they should find: that says
-    where the organ ends, which what was recognised runs past as surely as it shows the organ.
+    threshold: what is taken out is left below it. recognised: of organs that were recognised, (Z, Y, X) probability by
+    that; parts that it is sure of are not asked to find back, unless a slice nearer to them was labelled than the one
+    they should find: that says where the organ ends, which what was recognised runs past as surely as it shows it.
 
     Looked at are parts beyond the outermost labelled slices, of organs that are wide on a labelled slice against the
     distance of slices.
@@ -76,14 +76,16 @@ def take_out_strangers_steps(
     for organ, found in maps.items():
         labelled = {z: np.asarray(m) > 0.5 for z, m in anchors[organ].items()}
         for side in _sides(found, labelled, spacing_mm):
+            known = recognised.get(organ) if side.home == side.label else None
+            asked = {z: {z: part} for z, part in side.parts.items() if known is None or not _is_known(known[z], part)}
+            if not asked:
+                continue
             ways = yield from reporting(
-                carry({z: {z: part} for z, part in side.parts.items()}, side.slices),
-                lambda p: Progress(p.done, p.total, "carrying the far parts back"),
+                carry(asked, side.slices), lambda p: Progress(p.done, p.total, "carrying the far parts back")
             )
             mask, sure = found >= 0.5, side.label
             for z in sorted(side.parts, key=lambda z: abs(z - side.home)):
-                known = side.home == side.label and _is_known((recognised or {}).get(organ), z, mask[z])
-                if known or not is_stranger(ways[z], z, side.home, mask, labelled[side.home], share):
+                if z not in ways or not is_stranger(ways[z], z, side.home, mask, labelled[side.home], share):
                     sure = z
                     continue
                 ways[z][min(sure, side.home) : max(sure, side.home) + 1] = 0  # what lies before a sure part is sure
@@ -103,8 +105,8 @@ def is_stranger(way: np.ndarray, z: int, home: int, mask: Mask, labelled: Mask, 
     return not known or float(np.mean(known)) < _SURROUNDED
 
 
-def _is_known(recognised: np.ndarray | None, z: int, part: Mask) -> bool:
-    return recognised is not None and float(recognised[z][part].mean(dtype=np.float32)) >= _KNOWN
+def _is_known(recognised: np.ndarray, part: Mask) -> bool:
+    return float(recognised[part].mean(dtype=np.float32)) >= _KNOWN
 
 
 def arrived(way: np.ndarray, start: Mask, end: Mask) -> float:
@@ -129,9 +131,9 @@ def _sides(found: np.ndarray, labelled: Mapping[int, Mask], spacing_mm: tuple[fl
     present = [z for z in range(len(found)) if (found[z] >= 0.5).any()]
     sides = []
     for direction in (1, -1):
-        outward = sorted(labelled, key=lambda z: -z * direction)
-        label = outward[0]
-        home = next((z for z in outward if _is_wide(labelled[z], spacing_mm)), None)
+        inward = sorted(labelled, reverse=direction > 0)
+        label = inward[0]
+        home = next((z for z in inward if _is_wide(labelled[z], spacing_mm)), None)
         beyond = sorted((z for z in present if (z - label) * direction > 0), key=lambda z: abs(z - label))
         if len(beyond) < _FEWEST or home is None:
             continue

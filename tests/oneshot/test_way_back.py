@@ -154,8 +154,15 @@ def test_what_was_surely_recognised_need_not_find_back(
 ) -> None:
     recognised = np.zeros(SHAPE, np.float16)
     recognised[11:18, NEIGHBOUR] = sure
-    found = taken_out(slid(), labels, recognised=recognised)
+    asked: list[int] = []
+
+    def carry(parts: Mapping[int, Mapping[int, np.ndarray]], slices: tuple[int, int]) -> Steps[dict[int, np.ndarray]]:
+        asked.extend(parts)
+        return (yield from guide(parts, slices))
+
+    found = taken_out(slid(), labels, carry=carry, recognised=recognised)
     assert bool((found[13:] >= 0.5).any()) is stays
+    assert any(z > 13 for z in asked) is not stays  # nobody asks for a way that is not needed
     if stays:
         np.testing.assert_array_equal(found, slid())
 
