@@ -64,8 +64,12 @@ def test_within_a_scan_both_organs_are_carried_from_one_slice(models: Any, two_o
 def test_across_scans_both_organs_are_found(models: Any, two_organs: Callable[..., Any], given_range: bool) -> None:
     (query, truth), (other, labels) = two_organs(shift=3, seed=1), two_organs()
     slice_range = (3, 11) if given_range else None
-    result = segment(models, query, [Support(other, only(labels, [4, 7, 9]))], slice_range=slice_range)
-    assert min(dice(result, truth).values()) > 0.5  # organs of four cells, features without training
+    # The edge where the averaged opinions reach 0.5: features without training find too much at the usual one.
+    settings = dataclasses.replace(FAST, threshold=0.625)
+    result = segment(
+        models, query, [Support(other, only(labels, [4, 7, 9]))], slice_range=slice_range, settings=settings
+    )
+    assert min(dice(result, truth).values()) > 0.6  # organs of four cells
     spans = result.report["organ_ranges"]
     assert {s["origin"] for s in spans.values()} == {"given" if given_range else "height"}
     assert sorted(models.encoded) == sorted([query.content_hash, other.content_hash])
