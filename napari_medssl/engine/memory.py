@@ -13,10 +13,10 @@ from napari_medssl.errors import OutOfMemoryError
 
 MIB = 1 << 20
 _FLOAT_COPIES = 3  # float32 copies of the scan that a run for one organ may hold at once: the project's own limit
-# Each further organ, in bytes per voxel beside its probability map. 512 x 512 x 400 voxels took 0.8 GiB for one organ
-# and 1.9 GiB for five within one scan, 1.1 and 1.7 GiB for one and three across scans (with the propagator, features
-# not counted): 2.9 to 3.1 bytes for each, the map included.
-_ORGAN_BYTES = 1
+# Each further organ, in bytes per voxel beside its probability map. Within one scan 512 x 512 x 400 voxels took 1.0 GiB
+# for one organ, 1.8 for three and 2.7 for five, all recognised and revised: 3.7 to 4.3 bytes for each with its map.
+# Across scans one and three took 1.1 and 1.7 GiB (features not counted).
+_ORGAN_BYTES = 3
 # Peak of an encoder at work on one slice, in float32 planes of its input square: 124 for slice-resnet, 56 for the
 # feature bank, 317 for the ResNet-101 were measured (resident memory, float32, batch of one).
 _PLANES_PER_SLICE = 320
