@@ -11,8 +11,10 @@ import numpy.typing as npt
 from napari_medssl.labels import Label
 from napari_medssl.oneshot.confidence import OrganConfidence
 
-_HALF_MM = 60.0
-"""Errors reach half of their height at this distance from a labelled slice (ours; see docs/confidence.md)."""
+# All three ours; see docs/confidence.md.
+_HALF_MM = 120.0  # from a labelled slice, where errors reach half of their height
+_PLAIN = 0.5  # share of what is expected to be wrong that is laid out by area and distance alone
+_RISE = 0.3  # of what should fall off then; measured, for a label changes slices beside it less than it could
 _LEAST = 1e-9
 
 
@@ -45,9 +47,10 @@ def suggest_slices(
 
     To label a slice makes it right, and its neighbours better: the area expected to be wrong on slice z falls by the
     factor h(d') / h(d), d and d' being the distances of z from the nearest labelled slice before and after, and
-    h(d) = d^2 / (d^2 + (60 mm)^2). The gain is what falls off, summed over the organ, as a share of result and
-    organ together: the rise of Dice. Slices within 60 mm beyond the organ's ends count, too: it may have been lost
-    there; where it is not, to say so ends it.
+    h(d) = d^2 / (d^2 + (120 mm)^2). Three tenths of what falls off, summed over the organ, as a share of result and
+    organ together, are the gain: the rise of Dice. Half of what is expected to be wrong on the organ's slices is where
+    the confidence says, half in proportion to area and h(d): the Dice it expects of single slices is a guess. Slices
+    within 60 mm beyond the organ's ends count, too: it may have been lost there; where it is not, to say so ends it.
     Slices that were labelled, or where the organ was said to be absent, never come back for it.
     """
     chosen = {value: one for value, one in found.items() if organ is None or value == organ}
@@ -64,14 +67,24 @@ def suggest_slices(
 def expected_gains(one: OrganConfidence, spacing_z_mm: float) -> dict[int, float]:
     """Slice to the rise of the organ's Dice expected from labelling it; open slices only."""
     at = np.arange(len(one.doubt_mm2)) * spacing_z_mm
-    wrong = np.where(one.painted, 0, one.doubt_mm2).astype(np.float64)
+    wrong = _expected_wrong(one)
     now = _height(one.distance_mm.astype(np.float64))
     whole = 2 * float(one.area_mm2.sum()) or 1.0
     gains = {}
     for row in np.flatnonzero(~one.painted):
         after = _height(np.minimum(one.distance_mm, np.abs(at - at[row])))
-        gains[one.low + int(row)] = float((wrong * (1 - after / np.maximum(now, _LEAST))).sum() / whole)
+        gone = float((wrong * (1 - after / np.maximum(now, _LEAST))).sum())
+        gains[one.low + int(row)] = _RISE * gone / whole
     return gains
+
+
+def _expected_wrong(one: OrganConfidence) -> npt.NDArray[np.float64]:
+    """(N,) mm2 that count as wrong on each slice."""
+    found = (one.area_mm2 > 0) & ~one.painted
+    doubt = np.where(one.painted, 0, one.doubt_mm2).astype(np.float64)
+    plain = np.where(found, one.area_mm2 * _height(one.distance_mm), 0)
+    plain *= doubt[found].sum() / max(float(plain.sum()), _LEAST)
+    return np.where(found, (1 - _PLAIN) * doubt + _PLAIN * plain, doubt)
 
 
 def entropy_of_slices(one: OrganConfidence) -> dict[int, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,13 +169,32 @@ def test_a_label_takes_away_its_own_errors_and_part_of_its_neighbours() -> None:
     (one,) = confidence(scan, result, [_support(scan, result, 6)], calibration=_PLAIN).values()
     gains = expected_gains(one, 5.0)
     z, total = 9, 0.0
-    for row, doubt in enumerate(one.doubt_mm2):  # the sentence of suggest_slices, in a loop
+
+    def height(mm: float) -> float:
+        return mm**2 / (mm**2 + 120**2)
+
+    rows = [row for row in range(len(one.doubt_mm2)) if one.low + row != 6]
+    organ = [row for row in rows if one.area_mm2[row]]
+    plain = {row: one.area_mm2[row] * height(abs(one.low + row - 6) * 5.0) for row in organ}
+    scale = sum(one.doubt_mm2[row] for row in organ) / sum(plain.values())
+    for row in rows:  # the sentences of suggest_slices, in a loop
         at = one.low + row
+        wrong = one.doubt_mm2[row] if row not in plain else (one.doubt_mm2[row] + plain[row] * scale) / 2
         before, after = abs(at - 6) * 5.0, min(abs(at - 6), abs(at - z)) * 5.0
-        if at != 6:
-            total += doubt * (1 - (after**2 / (after**2 + 60**2)) / (before**2 / (before**2 + 60**2)))
-    assert gains[z] == pytest.approx(total / (2 * one.area_mm2.sum()), rel=1e-4)
+        total += wrong * (1 - height(after) / height(before))
+    assert one.area_mm2[rows[-1]] == 0  # slices beyond the end are among them
+    assert gains[z] == pytest.approx(0.3 * total / (2 * one.area_mm2.sum()), rel=1e-4)
     assert 6 not in gains
+
+
+def test_slices_far_from_labels_gain_though_they_seem_right() -> None:
+    scan = _scan()
+    result = _result(scan)
+    (one,) = confidence(scan, result, [_support(scan, result, 6)], calibration=_PLAIN).values()
+    sure = replace(one, doubt_mm2=np.where(np.arange(len(one.doubt_mm2)) + one.low == 5, 1, 0).astype(np.float32))
+    gains = expected_gains(sure, 5.0)
+    assert gains[9] > gains[7] > 0  # on this side no error is expected at all
+    assert expected_gains(replace(sure, doubt_mm2=0 * sure.doubt_mm2), 5.0)[9] == 0
 
 
 def test_suggestions_are_ranked_open_and_say_why() -> None:
