@@ -167,6 +167,22 @@ def test_what_was_surely_recognised_need_not_find_back(
         np.testing.assert_array_equal(found, slid())
 
 
+def test_what_was_surely_recognised_vouches_for_what_lies_before_it_and_not_beyond() -> None:
+    recognised = np.zeros(SHAPE, np.float16)
+    recognised[11:14, NEIGHBOUR] = 0.95
+    asked: list[int] = []
+
+    def carry(parts: Mapping[int, Mapping[int, np.ndarray]], slices: tuple[int, int]) -> Steps[dict[int, np.ndarray]]:
+        asked.extend(parts)
+        return (yield from guide(parts, slices))
+
+    found = taken_out(slid(), {LABELLED: ORGAN}, carry=carry, recognised=recognised)
+    assert 15 in asked
+    assert 13 not in asked
+    np.testing.assert_array_equal(found[:14], slid()[:14])
+    assert not (found[15:] >= 0.5).any()
+
+
 @pytest.mark.parametrize("grows", [True, False])
 def test_an_organ_that_is_labelled_near_its_end_stays(grows: bool) -> None:
     """What comes back from a large slice of it is no more than what was labelled."""
