@@ -45,8 +45,8 @@ def suggest_slices(
     found: confidence in the organs (oneshot/confidence). names: the organs' names. organ: for it alone; without it for
     all of them together, each counting the same. count: at most so many.
 
-    To label a slice makes it right, and its neighbours better: the area expected to be wrong on slice z falls by the
-    factor h(d') / h(d), d and d' being the distances of z from the nearest labelled slice before and after, and
+    To label a slice makes it right, and its neighbours better: the area expected to be wrong on slice z falls to
+    the share h(d') / h(d), d and d' being the distances of z from the nearest labelled slice before and after, and
     h(d) = d^2 / (d^2 + (120 mm)^2). Three tenths of what falls off, summed over the organ, as a share of result and
     organ together, are the gain: the rise of Dice. Half of what is expected to be wrong on the organ's slices is where
     the confidence says, half in proportion to area and h(d): the Dice it expects of single slices is a guess. Slices
