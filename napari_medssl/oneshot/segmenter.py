@@ -28,7 +28,7 @@ from napari_medssl.oneshot.result import Segmentation
 from napari_medssl.oneshot.scribbles import with_corrections
 from napari_medssl.oneshot.settings import Method, SegmentSettings
 from napari_medssl.oneshot.support import Support
-from napari_medssl.oneshot.transfer import Labelled, OrganRange, labelled_slices, match_organ, organ_range
+from napari_medssl.oneshot.transfer import Labelled, OrganMatch, OrganRange, labelled_slices, organ_range
 from napari_medssl.oneshot.volume_features import VolumeFeatures, chosen_features
 from napari_medssl.oneshot.within_scan import Maps, Walk, first_walk_steps, within_scan_steps
 from napari_medssl.progress import Progress, Steps
@@ -191,16 +191,17 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
         opinion = yield from _recognise(run, supports, organ)
         run.timed("recognition", start)
         start = time.perf_counter()
-        found, span = _match(run, stack, supports, stacks, organ)
+        examples = _examples(organ, supports, stacks, stack)
+        found, span = _match(run, stack, examples, organ)
         if opinion is not None and opinion.agrees_with(found, low=span.low, high=span.high):
             run.known[organ.value] = opinion.known
             if run.exact_range is None:  # where the organ begins and ends is known better than from the scans' heights
                 extent = opinion.extent(found)
                 del found
-                found, span = _match(run, stack, supports, stacks, organ, extent=extent)
+                found, span = _match(run, stack, examples, organ, extent=extent)
             share = min(1.0, _ACROSS * run.settings.known_share)
             yield from opinion.blend_steps(found, share, low=span.low, high=span.high)
-        del opinion
+        del opinion, examples
         run.timed("match", start)
         start = time.perf_counter()
         steps = polish_steps(found, span, carry=lambda a: first_walk_steps(run, a), query=run.query, limits=run.limits)
@@ -212,11 +213,33 @@ def _across(run: _Run, supports: Sequence[Support], organs: Sequence[Label]) -> 
     return maps
 
 
+@dataclass(frozen=True)
+class _Matched:
+    """A support that shows an organ: its features, its labelled slices, and how they match the query."""
+
+    support: Support
+    stack: FeatureStack
+    labelled: Labelled
+    match: OrganMatch
+
+
+def _examples(
+    organ: Label, supports: Sequence[Support], stacks: Sequence[FeatureStack], query: FeatureStack
+) -> list[_Matched]:
+    found = []
+    for support, stack in zip(supports, stacks, strict=True):
+        labelled = labelled_slices(support, stack, organ.value)
+        if labelled is not None:
+            found.append(_Matched(support, stack, labelled, OrganMatch(labelled, query.data)))
+    if not found:
+        raise SupportError(f"{organ.name} is labelled on no slice of any example; paint it on at least one slice")
+    return found
+
+
 def _match(
     run: _Run,
     stack: FeatureStack,
-    supports: Sequence[Support],
-    stacks: Sequence[FeatureStack],
+    examples: Sequence[_Matched],
     organ: Label,
     *,
     extent: tuple[int, int] | None = None,
@@ -226,22 +249,16 @@ def _match(
     On each slice it is the mean over the scans that have the organ labelled and expect it there; elsewhere 0. extent:
     slices on which the organ was recognised, when no range is given.
     """
-    total: torch.Tensor | None = None
+    depth, _, height, width = stack.data.shape
+    total = torch.zeros(depth, height, width)
     spans = []
-    for support, support_stack in zip(supports, stacks, strict=True):
-        labelled = labelled_slices(support, support_stack, organ.value)
-        if labelled is None:
-            continue
-        span = _span(run, labelled, support, support_stack, stack, extent)
+    for example in examples:
+        span = _span(run, example, stack, extent)
         with torch.inference_mode():
-            logits = match_organ(labelled, stack.data, span)
+            logits = example.match.logits(span)
         span = _within_soft(span, run.slice_range)
-        if total is None:
-            total = torch.zeros_like(logits)
         total[span.low : span.high] += logits[span.low : span.high]
         spans.append(span)
-    if total is None:
-        raise SupportError(f"{organ.name} is labelled on no slice of any example; paint it on at least one slice")
     count = torch.zeros(len(total))
     for span in spans:
         count[span.low : span.high] += 1
@@ -286,21 +303,14 @@ def _restrict(run: _Run, probability: Maps, organ: Label, supports: Sequence[Sup
         probability[organ.value] = (probability[organ.value] * region.weight).astype(np.float16)
 
 
-def _span(
-    run: _Run,
-    labelled: Labelled,
-    support: Support,
-    support_stack: FeatureStack,
-    stack: FeatureStack,
-    extent: tuple[int, int] | None,
-) -> OrganRange:
+def _span(run: _Run, example: _Matched, stack: FeatureStack, extent: tuple[int, int] | None) -> OrganRange:
     if run.exact_range is not None:
         return OrganRange(*run.exact_range, "given")
     if extent is not None:
         span = OrganRange(*extent, "recognised")
     else:
-        distances = (support.volume.spacing_mm[0], run.query.spacing_mm[0])
-        span = organ_range(labelled, support_stack.data, stack.data, *distances)
+        distances = (example.support.volume.spacing_mm[0], run.query.spacing_mm[0])
+        span = organ_range(example.labelled, example.stack.data, stack.data, *distances)
     soft = run.slice_range
     if soft is not None and (span.high <= soft[0] or soft[1] <= span.low):
         return OrganRange(*soft, "all")  # the scans were aligned wrongly: the organ may lie anywhere in its range

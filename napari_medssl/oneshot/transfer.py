@@ -77,21 +77,41 @@ def organ_range(
     return OrganRange(low_z, high_z, "height") if high_z - low_z >= 2 else OrganRange(0, depth, "all")
 
 
-def match_organ(labelled: Labelled, query: Tensor, span: OrganRange) -> Tensor:
-    """Foreground logits (Z, h, w) of the organ on every query slice; strongly negative outside `span`.
+class OrganMatch:
+    """Where slices of a query look like the labelled slices of one example.
 
-    query: (Z, D, h, w) features. Each labelled slice speaks for query slices at the same share of the organ's
-    extent, with Gaussian weights instead of the published hard thirds: neighbouring parts help each other.
+    labelled: these. query: (Z, D, h, w) features. What a slice looks like is asked once, wherever the organ is then
+    thought to lie.
     """
-    z, _, h, w = query.shape
-    logits = torch.full((z, h, w), -20.0)
-    prototypes = [cell_prototypes(f, c) for f, c in zip(labelled.features, labelled.cover, strict=True)]
-    for start in range(span.low, span.high, _CHUNK):
-        rows = list(range(start, min(start + _CHUNK, span.high)))
-        found = torch.stack([match_logits(p, query[rows].float()) for p in prototypes], 1)  # (B, N, h, w)
-        weights = torch.from_numpy(_weights(rows, span, labelled.slices)).to(found)
-        logits[rows] = (found * weights[:, :, None, None]).sum(1).cpu()
-    return logits
+
+    def __init__(self, labelled: Labelled, query: Tensor) -> None:
+        self._slices, self._query = labelled.slices, query
+        self._prototypes = [cell_prototypes(f, c) for f, c in zip(labelled.features, labelled.cover, strict=True)]
+        self._found: dict[int, Tensor] = {}  # slice of the query to (N, h, w)
+
+    def logits(self, span: OrganRange) -> Tensor:
+        """Foreground logits (Z, h, w) of the organ on every query slice; strongly negative outside `span`.
+
+        Each labelled slice speaks for query slices at the same share of the organ's extent, with Gaussian weights
+        instead of the published hard thirds: neighbouring parts help each other.
+        """
+        z, _, h, w = self._query.shape
+        logits = torch.full((z, h, w), -20.0)
+        for start in range(span.low, span.high, _CHUNK):
+            rows = list(range(start, min(start + _CHUNK, span.high)))
+            found = self._scores(rows)
+            weights = torch.from_numpy(_weights(rows, span, self._slices)).to(found)
+            logits[rows] = (found * weights[:, :, None, None]).sum(1).cpu()
+        return logits
+
+    def _scores(self, rows: Sequence[int]) -> Tensor:
+        """(B, N, h, w) of slices of the query by every labelled slice."""
+        new = [z for z in rows if z not in self._found]
+        if new:
+            features = self._query[new].float()
+            scores = torch.stack([match_logits(p, features) for p in self._prototypes], 1)
+            self._found.update(zip(new, scores, strict=True))
+        return torch.stack([self._found[z] for z in rows])
 
 
 def _weights(rows: Sequence[int], span: OrganRange, slices: tuple[int, ...]) -> np.ndarray:

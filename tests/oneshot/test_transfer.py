@@ -9,14 +9,16 @@ from torch import Tensor
 
 from napari_medssl.models.features import FeatureStack
 from napari_medssl.models.slices import make_frame
+from napari_medssl.oneshot.matching import match_logits
+from napari_medssl.oneshot.prototypes import Prototypes
 from napari_medssl.oneshot.support import Support
 from napari_medssl.oneshot.transfer import (
     Labelled,
+    OrganMatch,
     OrganRange,
     _organ_ends,
     _weights,
     labelled_slices,
-    match_organ,
     organ_range,
 )
 from napari_medssl.volume import Volume
@@ -99,7 +101,7 @@ def labelled(zs: list[int]) -> Labelled:
 @pytest.mark.parametrize("depth", [10, 40])  # more slices than are matched at once
 def test_the_organ_is_found_where_it_is_and_nowhere_outside_the_range(depth: int) -> None:
     query = stack(depth, (4, depth - 2)).data.roll(2, 3)
-    found = match_organ(labelled([3, 5]), query, OrganRange(2, depth - 4, "given"))
+    found = OrganMatch(labelled([3, 5]), query).logits(OrganRange(2, depth - 4, "given"))
     assert found.shape == (depth, GRID, GRID)
     expected = torch.zeros(depth, GRID, GRID, dtype=torch.bool)
     expected[4 : depth - 4, 4:8, 7:11] = True
@@ -110,8 +112,25 @@ def test_the_organ_is_found_where_it_is_and_nowhere_outside_the_range(depth: int
 
 def test_matching_takes_features_in_half_precision() -> None:
     query, span = stack().data, OrganRange(0, 10, "all")
-    full, half = match_organ(labelled([3]), query, span), match_organ(labelled([3]), query.half(), span)
+    full, half = (OrganMatch(labelled([3]), q).logits(span) for q in (query, query.half()))
     torch.testing.assert_close(half, full, atol=0.1, rtol=0)
+
+
+def test_a_slice_is_matched_once_wherever_the_organ_is_thought_to_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(prototypes: Prototypes, query: Tensor) -> Tensor:
+        asked.append(len(query))
+        return match_logits(prototypes, query)
+
+    monkeypatch.setattr("napari_medssl.oneshot.transfer.match_logits", counted)
+    query, narrow = stack(30, (4, 20)).data, OrganRange(5, 25, "recognised")
+    match = OrganMatch(labelled([3, 5]), query)
+    match.logits(OrganRange(2, 22, "height"))
+    assert sum(asked) == 2 * 20
+    again = match.logits(narrow)
+    assert sum(asked) == 2 * 23  # slices 22, 23 and 24 are new
+    torch.testing.assert_close(again, OrganMatch(labelled([3, 5]), query).logits(narrow))
 
 
 def body(start_mm: float, depth: int, spacing_mm: float) -> Tensor:
