@@ -67,8 +67,8 @@ def suggest_slices(
 def expected_gains(one: OrganConfidence, spacing_z_mm: float) -> dict[int, float]:
     """Slice to the rise of the organ's Dice expected from labelling it; open slices only."""
     at = np.arange(len(one.doubt_mm2)) * spacing_z_mm
-    wrong = _expected_wrong(one)
-    now = _height(one.distance_mm.astype(np.float64))
+    now = _height(one.distance_mm)
+    wrong = _expected_wrong(one, now)
     whole = 2 * float(one.area_mm2.sum()) or 1.0
     gains = {}
     for row in np.flatnonzero(~one.painted):
@@ -78,11 +78,11 @@ def expected_gains(one: OrganConfidence, spacing_z_mm: float) -> dict[int, float
     return gains
 
 
-def _expected_wrong(one: OrganConfidence) -> npt.NDArray[np.float64]:
-    """(N,) mm2 that count as wrong on each slice."""
+def _expected_wrong(one: OrganConfidence, height: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(N,) mm2 that count as wrong on each slice, by the (N,) heights of errors there."""
     found = (one.area_mm2 > 0) & ~one.painted
     doubt = np.where(one.painted, 0, one.doubt_mm2).astype(np.float64)
-    plain = np.where(found, one.area_mm2 * _height(one.distance_mm), 0)
+    plain = np.where(found, one.area_mm2 * height, 0)
     plain *= doubt[found].sum() / max(float(plain.sum()), _LEAST)
     return np.where(found, (1 - _PLAIN) * doubt + _PLAIN * plain, doubt)
 

@@ -63,6 +63,16 @@ def guide(parts: Mapping[int, Mapping[int, np.ndarray]], slices: tuple[int, int]
     return ways
 
 
+def noting(asked: list[int]) -> Carry:
+    """`guide`, which notes in `asked` the slices it was given parts of."""
+
+    def carry(parts: Mapping[int, Mapping[int, np.ndarray]], slices: tuple[int, int]) -> Steps[dict[int, np.ndarray]]:
+        asked.extend(parts)
+        return (yield from guide(parts, slices))
+
+    return carry
+
+
 def taken_out(
     found: np.ndarray,
     labels: Mapping[int, np.ndarray],
@@ -155,12 +165,7 @@ def test_what_was_surely_recognised_need_not_find_back(
     recognised = np.zeros(SHAPE, np.float16)
     recognised[11:18, NEIGHBOUR] = sure
     asked: list[int] = []
-
-    def carry(parts: Mapping[int, Mapping[int, np.ndarray]], slices: tuple[int, int]) -> Steps[dict[int, np.ndarray]]:
-        asked.extend(parts)
-        return (yield from guide(parts, slices))
-
-    found = taken_out(slid(), labels, carry=carry, recognised=recognised)
+    found = taken_out(slid(), labels, carry=noting(asked), recognised=recognised)
     assert bool((found[13:] >= 0.5).any()) is stays
     assert any(z > 13 for z in asked) is not stays  # nobody asks for a way that is not needed
     if stays:
@@ -171,12 +176,7 @@ def test_what_was_surely_recognised_vouches_for_what_lies_before_it_and_not_beyo
     recognised = np.zeros(SHAPE, np.float16)
     recognised[11:14, NEIGHBOUR] = 0.95
     asked: list[int] = []
-
-    def carry(parts: Mapping[int, Mapping[int, np.ndarray]], slices: tuple[int, int]) -> Steps[dict[int, np.ndarray]]:
-        asked.extend(parts)
-        return (yield from guide(parts, slices))
-
-    found = taken_out(slid(), {LABELLED: ORGAN}, carry=carry, recognised=recognised)
+    found = taken_out(slid(), {LABELLED: ORGAN}, carry=noting(asked), recognised=recognised)
     assert 15 in asked
     assert 13 not in asked
     np.testing.assert_array_equal(found[:14], slid()[:14])
